@@ -1,0 +1,1 @@
+"""Softmax gating multinomial logistic mixtures of experts: estimator, losses and checks."""
