@@ -1,0 +1,724 @@
+"""Mixing measures: the parameters of the model, in the paper's letters.
+
+A mixing measure of k atoms is ``G = sum_i exp(beta0_i) delta_(beta1_i, a_i, b_i)``: atom i has the mass
+exp(beta0_i), the gate's slope beta1_i in R^d, and an expert, the multinomial logistic regression with intercepts
+a_i in R^K and slopes b_i in R^(K x d) (Section 1 of the paper). Classes are labelled 1..K; class s is found at
+index s - 1, and class K is the reference.
+
+Two parameters are redundant. A translation of all beta0_i by one number, or of all beta1_i by one vector, leaves
+the gate unchanged (Section 1): the choice of a representative is called the gauge here. Adding one (a, b) to all
+the classes of an expert leaves this expert unchanged: the representative with a_iK = 0 and b_iK = 0 is said to be
+in the class reference.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from ._validation import as_count, as_float_array, message
+
+#: Names of the gauges of `MixingMeasure.in_gauge`.
+GAUGES = ("as_is", "last", "mean")
+
+_FORMAT = "logitmoe.MixingMeasure"
+_VERSION = 1
+_FIELDS = ("beta0", "beta1", "a", "b")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MixingMeasure:
+    """Mixing measure of k atoms with K classes and d covariates, or a batch of such measures.
+
+    Leading axes, written ``...``, are batch axes: one measure for each index. They must be the same in all four
+    arrays. The arrays are copied and made read-only; methods return new measures.
+
+    Parameters
+    ----------
+    beta0 : array_like, shape (..., k)
+        Logarithm of the atoms' masses; the intercepts of the gate. k >= 1.
+    beta1 : array_like, shape (..., k, d)
+        Slopes of the gate. d >= 1.
+    a : array_like, shape (..., k, K)
+        Intercepts of the experts, one for each class. K >= 1.
+    b : array_like, shape (..., k, K, d)
+        Slopes of the experts.
+
+    Raises
+    ------
+    TypeError
+        If the values are not real numbers.
+    ValueError
+        If an array is not finite, if the shapes disagree, or if k, K or d is less than 1.
+
+    Examples
+    --------
+    >>> G = MixingMeasure(beta0=[1, 0], beta1=[[3], [0]], a=[[-1, 0], [1, 0]], b=[[[2], [0]], [[-1], [0]]])
+    >>> G
+    MixingMeasure(k=2, K=2, d=1, batch_shape=())
+    >>> G.in_gauge("mean").beta0
+    array([ 0.5, -0.5])
+    """
+
+    beta0: np.ndarray
+    beta1: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+
+    def __post_init__(self):
+        for name in _FIELDS:
+            array = as_float_array(getattr(self, name), name).copy()
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+        if self.beta0.ndim < 1 or self.beta0.shape[-1] < 1:
+            raise ValueError(
+                message("beta0", "shape (..., k) with k >= 1", f"shape {self.beta0.shape}", "give at least one atom")
+            )
+        batch, k = self.beta0.shape[:-1], self.beta0.shape[-1]
+        d = self.beta1.shape[-1] if self.beta1.ndim else 0
+        K = self.a.shape[-1] if self.a.ndim else 0
+        shapes = {
+            "beta1": ("(..., k, d)", (*batch, k, d)),
+            "a": ("(..., k, K)", (*batch, k, K)),
+            "b": ("(..., k, K, d)", (*batch, k, K, d)),
+        }
+        for name, (letters, shape) in shapes.items():
+            if getattr(self, name).shape != shape or 0 in (d, K):
+                raise ValueError(
+                    message(
+                        name,
+                        f"shape {letters} = {shape}, with batch axes and k as in beta0 and K, d >= 1",
+                        f"shape {getattr(self, name).shape}",
+                        f"make it agree with beta0 {self.beta0.shape}, beta1 {self.beta1.shape}, a {self.a.shape}",
+                    )
+                )
+
+    def __repr__(self):
+        return f"MixingMeasure(k={self.k}, K={self.K}, d={self.d}, batch_shape={self.batch_shape})"
+
+    @property
+    def k(self):
+        """Number of atoms (experts)."""
+        return self.beta0.shape[-1]
+
+    @property
+    def K(self):
+        """Number of classes."""
+        return self.a.shape[-1]
+
+    @property
+    def d(self):
+        """Number of covariates."""
+        return self.beta1.shape[-1]
+
+    @property
+    def batch_shape(self):
+        """Shape of the batch axes; () for a single measure."""
+        return self.beta0.shape[:-1]
+
+    @property
+    def mass(self):
+        """Masses exp(beta0) of the atoms, shape (..., k)."""
+        return np.exp(self.beta0)
+
+    # -- gauges and references ---------------------------------------------------------------------------------
+
+    def translate(self, t0=0.0, t1=0.0):
+        """Translate the gate: beta0 + t0 and beta1 + t1. The density does not change (Section 1).
+
+        Parameters
+        ----------
+        t0 : array_like, shape (...)
+            Translation of beta0; broadcast against the batch axes.
+        t1 : array_like, shape (..., d), or a number for all coordinates
+            Translation of beta1; broadcast against the batch axes.
+
+        Returns
+        -------
+        MixingMeasure
+            Its batch axes are the broadcast ones.
+
+        Raises
+        ------
+        ValueError
+            If t0 or t1 is not finite or cannot be broadcast.
+        """
+        t0 = as_float_array(t0, "t0")
+        t1 = as_float_array(t1, "t1")
+        t1 = as_float_array(t1 if t1.ndim else np.full(self.d, t1), "t1", shape=(..., self.d))
+        G = self.broadcast_to(_broadcast("t0 and t1", self.batch_shape, t0.shape, t1.shape[:-1]))
+        return G._replace(beta0=G.beta0 + t0[..., None], beta1=G.beta1 + t1[..., None, :])
+
+    def in_gauge(self, name):
+        """Return the translation of this measure that lies in a named gauge.
+
+        Parameters
+        ----------
+        name : {"as_is", "last", "mean"}
+            ``"as_is"``: no translation. ``"last"``: the last atom has beta0 = 0 and beta1 = 0, as the paper
+            assumes of the true measure. ``"mean"``: beta0 and beta1 sum to zero over the atoms.
+
+        Returns
+        -------
+        MixingMeasure
+
+        Raises
+        ------
+        ValueError
+            If the name is unknown.
+        """
+        if name == "as_is":
+            return self
+        if name == "last":
+            return self._replace(beta0=self.beta0 - self.beta0[..., -1:], beta1=self.beta1 - self.beta1[..., -1:, :])
+        if name == "mean":
+            return self._replace(
+                beta0=self.beta0 - self.beta0.mean(axis=-1, keepdims=True),
+                beta1=self.beta1 - self.beta1.mean(axis=-2, keepdims=True),
+            )
+        raise ValueError(message("gauge", f"one of {', '.join(GAUGES)}", f"{name!r}", "use one of these names"))
+
+    def canonical(self):
+        """Return the measure in the class reference: a_iK = 0 and b_iK = 0 (Section 1). Same density."""
+        return self._replace(a=self.a - self.a[..., -1:], b=self.b - self.b[..., -1:, :])
+
+    # -- atoms and classes -------------------------------------------------------------------------------------
+
+    def permute(self, order):
+        """Reorder the atoms: atom i of the result is atom ``order[i]`` of this measure. Same density.
+
+        Parameters
+        ----------
+        order : sequence of int, length k
+            A permutation of 0, ..., k - 1.
+
+        Returns
+        -------
+        MixingMeasure
+
+        Raises
+        ------
+        ValueError
+            If `order` is not a permutation.
+        """
+        order = _as_permutation(order, self.k, "order")
+        return MixingMeasure(
+            self.beta0[..., order], self.beta1[..., order, :], self.a[..., order, :], self.b[..., order, :, :]
+        )
+
+    def relabel_classes(self, order):
+        """Reorder the classes: class index s of the result is class index ``order[s]`` of this measure.
+
+        The result is not in the class reference if the last class moved: call `canonical` if that is wanted.
+
+        Parameters
+        ----------
+        order : sequence of int, length K
+            A permutation of 0, ..., K - 1 (class label minus one).
+
+        Returns
+        -------
+        MixingMeasure
+
+        Raises
+        ------
+        ValueError
+            If `order` is not a permutation.
+        """
+        order = _as_permutation(order, self.K, "order")
+        return self._replace(a=self.a[..., order], b=self.b[..., order, :])
+
+    def split(self, atom, fraction=0.5, *, beta1=None, a=None, b=None):
+        """Replace one atom by two that share its mass, at positions `atom` and `atom` + 1.
+
+        With the default values of `beta1`, `a` and `b` both new atoms equal the old one, and the density does
+        not change.
+
+        Parameters
+        ----------
+        atom : int
+            Index of the atom, in 0..k-1.
+        fraction : array_like, shape (...)
+            Part of the mass, strictly between 0 and 1, that the first new atom receives.
+        beta1 : array_like, shape (..., 2, d), optional
+            Gate slopes of the new atoms; default: the old one's.
+        a : array_like, shape (..., 2, K), optional
+            Expert intercepts of the new atoms.
+        b : array_like, shape (..., 2, K, d), optional
+            Expert slopes of the new atoms.
+
+        Returns
+        -------
+        MixingMeasure
+            Of k + 1 atoms; its batch axes are those of this measure and of the arguments, broadcast.
+
+        Raises
+        ------
+        ValueError
+            If there is no such atom, if `fraction` is not inside (0, 1), or if a shape does not fit.
+        """
+        atom = _as_position(atom, self.k, "atom")
+        fraction = as_float_array(fraction, "fraction")
+        if not ((fraction > 0) & (fraction < 1)).all():
+            bad = fraction[~((fraction > 0) & (fraction < 1))].flat[0]
+            raise ValueError(message("fraction", "a number inside (0, 1)", f"{bad}", "leave both atoms some mass"))
+        new = {"beta0": np.stack([np.log(fraction), np.log1p(-fraction)], axis=-1)}
+        trailing = {"beta0": (2,), "beta1": (2, self.d), "a": (2, self.K), "b": (2, self.K, self.d)}
+        for name, value in {"beta1": beta1, "a": a, "b": b}.items():
+            if value is not None:
+                new[name] = as_float_array(value, name, shape=(..., *trailing[name]))
+        batch = _broadcast(
+            "fraction, beta1, a and b",
+            self.batch_shape,
+            *(value.shape[: value.ndim - len(trailing[name])] for name, value in new.items()),
+        )
+        old = self.broadcast_to(batch)
+        new["beta0"] = new["beta0"] + old.beta0[..., atom, None]
+        fields = {}
+        for name in _FIELDS:
+            axis = len(batch)
+            array = getattr(old, name)
+            before, this, after = np.split(array, [atom, atom + 1], axis=axis)
+            shape = (*batch, *trailing[name])
+            fields[name] = np.concatenate([before, np.broadcast_to(new.get(name, this), shape), after], axis=axis)
+        return MixingMeasure(**fields)
+
+    def merge(self, atoms):
+        """Replace several atoms by one of their total mass and of their mass-weighted mean parameters.
+
+        Parameters
+        ----------
+        atoms : sequence of int
+            Distinct indices in 0..k-1, at least one. The new atom takes the place of the first one listed; the
+            atoms that are not listed keep their order.
+
+        Returns
+        -------
+        MixingMeasure
+            Of k - len(atoms) + 1 atoms. The density is the same only if the merged atoms were equal.
+
+        Raises
+        ------
+        ValueError
+            If `atoms` is empty, repeats an index or names an atom that does not exist.
+        """
+        atoms = [_as_position(atom, self.k, "atoms") for atom in atoms]
+        if not atoms or len(set(atoms)) != len(atoms):
+            raise ValueError(message("atoms", "one or more distinct indices", f"{atoms}", "list each atom once"))
+        first = atoms[0]
+        log_mass = self.beta0[..., atoms]
+        weight = np.exp(log_mass - log_mass.max(axis=-1, keepdims=True))
+        weight = weight / weight.sum(axis=-1, keepdims=True)
+        total = np.logaddexp.reduce(log_mass, axis=-1)
+        keep = [i for i in range(self.k) if i == first or i not in atoms]
+        at = keep.index(first)
+
+        def mean(name):
+            array = getattr(self, name)
+            axis = len(self.batch_shape)
+            listed = np.take(array, atoms, axis=axis)
+            origin = np.take(listed, [0], axis=axis)
+            # Relative to the first atom, so that merging equal atoms returns their parameters exactly.
+            w = weight.reshape(weight.shape + (1,) * (listed.ndim - weight.ndim))
+            merged = np.take(array, keep, axis=axis)
+            merged[(..., at) + (slice(None),) * (array.ndim - axis - 1)] = np.squeeze(
+                origin + (w * (listed - origin)).sum(axis=axis, keepdims=True), axis=axis
+            )
+            return merged
+
+        beta0 = self.beta0[..., keep]
+        beta0[..., at] = total
+        return MixingMeasure(beta0, mean("beta1"), mean("a"), mean("b"))
+
+    # -- batch axes --------------------------------------------------------------------------------------------
+
+    def __getitem__(self, index):
+        """Index the batch axes, with any index that NumPy accepts.
+
+        Raises
+        ------
+        IndexError
+            If the index does not fit the batch axes; in particular if there are none.
+        """
+        if not self.batch_shape:
+            raise IndexError("a measure without batch axes cannot be indexed; its atoms are in beta0, beta1, a and b")
+        # Numbering the measures first keeps the index away from the axes k, K and d.
+        chosen = np.arange(prod(self.batch_shape)).reshape(self.batch_shape)[index]
+        n = len(self.batch_shape)
+        return MixingMeasure(
+            **{name: getattr(self, name).reshape(-1, *getattr(self, name).shape[n:])[chosen] for name in _FIELDS}
+        )
+
+    def reshape(self, batch_shape):
+        """Return the measure with its batch axes reshaped; ``-1`` is allowed once, as in `numpy.reshape`.
+
+        Raises
+        ------
+        ValueError
+            If the number of measures would change.
+        """
+        batch_shape = _as_shape(batch_shape)
+        n = len(self.batch_shape)
+        try:
+            number = np.empty(self.batch_shape, dtype=bool).reshape(batch_shape).shape
+        except ValueError as error:
+            raise ValueError(
+                message("batch_shape", f"{prod(self.batch_shape)} measures", f"{batch_shape}", "keep their number")
+            ) from error
+        return MixingMeasure(
+            **{name: getattr(self, name).reshape(number + getattr(self, name).shape[n:]) for name in _FIELDS}
+        )
+
+    def broadcast_to(self, batch_shape):
+        """Return the measure repeated along new or broadcast batch axes, by NumPy's rules.
+
+        Raises
+        ------
+        ValueError
+            If the batch axes cannot be broadcast to `batch_shape`.
+        """
+        batch_shape = _as_shape(batch_shape)
+        if batch_shape == self.batch_shape:
+            return self
+        n = len(self.batch_shape)
+        if _broadcast("batch_shape", self.batch_shape, batch_shape) != batch_shape:
+            raise ValueError(
+                message("batch_shape", f"a shape that {self.batch_shape} broadcasts to", f"{batch_shape}", "widen it")
+            )
+        return MixingMeasure(
+            **{
+                name: np.broadcast_to(getattr(self, name), batch_shape + getattr(self, name).shape[n:])
+                for name in _FIELDS
+            }
+        )
+
+    @classmethod
+    def stack(cls, measures):
+        """Stack measures of equal shapes along a new leading batch axis.
+
+        Parameters
+        ----------
+        measures : iterable of MixingMeasure
+            At least one; with the same k, K, d and batch axes.
+
+        Returns
+        -------
+        MixingMeasure
+
+        Raises
+        ------
+        ValueError
+            If there is none, or if the shapes differ.
+        """
+        measures = list(measures)
+        if not measures:
+            raise ValueError(message("measures", "at least one measure", "none", "give a non-empty list"))
+        for i, G in enumerate(measures):
+            if G.b.shape != measures[0].b.shape:
+                raise ValueError(
+                    message("measures", f"measures like the first, {measures[0]}", f"{G} at index {i}", "split the list")
+                )
+        return cls(*(np.stack([getattr(G, name) for G in measures]) for name in _FIELDS))
+
+    # -- vectors -----------------------------------------------------------------------------------------------
+
+    def to_vector(self):
+        """Return the free coordinates: gauge ``"last"`` and class reference, without what these fix at zero.
+
+        Returns
+        -------
+        ndarray, shape (..., P), P = (k - 1)(1 + d) + k (K - 1)(1 + d)
+            beta0 of the atoms 1..k-1, then beta1 of the same, then a and then b of all the atoms and of the
+            classes 1..K-1, each in C order. `parameter_names` has the names.
+        """
+        G = self.in_gauge("last").canonical()
+        parts = (G.beta0[..., :-1], G.beta1[..., :-1, :], G.a[..., :-1], G.b[..., :-1, :])
+        return np.concatenate([part.reshape(*self.batch_shape, -1) if part.size else
+                               np.empty((*self.batch_shape, 0)) for part in parts], axis=-1)
+
+    @classmethod
+    def from_vector(cls, v, k, K, d):
+        """Return the measure with the free coordinates `v`: the inverse of `to_vector`.
+
+        Parameters
+        ----------
+        v : array_like, shape (..., P)
+            Free coordinates.
+        k, K, d : int
+            Numbers of atoms, classes and covariates, each at least 1.
+
+        Returns
+        -------
+        MixingMeasure
+            In the gauge ``"last"`` and the class reference.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a number is not an integer of at least 1, or if the last axis of `v` is not of length P.
+        """
+        k, K, d = as_count(k, "k"), as_count(K, "K"), as_count(d, "d")
+        shapes = ((k - 1,), (k - 1, d), (k, K - 1), (k, K - 1, d))
+        sizes = [prod(shape) for shape in shapes]
+        v = as_float_array(v, "v", shape=(..., sum(sizes)))
+        batch = v.shape[:-1]
+        parts = np.split(v, np.cumsum(sizes)[:-1], axis=-1)
+        beta0, beta1, a, b = (
+            part.reshape(batch + shape) for part, shape in zip(parts, shapes, strict=True)
+        )
+        return cls(
+            np.concatenate([beta0, np.zeros((*batch, 1))], axis=-1),
+            np.concatenate([beta1, np.zeros((*batch, 1, d))], axis=-2),
+            np.concatenate([a, np.zeros((*batch, k, 1))], axis=-1),
+            np.concatenate([b, np.zeros((*batch, k, 1, d))], axis=-2),
+        )
+
+    @staticmethod
+    def parameter_names(k, K, d):
+        """Return the names of the coordinates of `to_vector`, with indices from 1 as in the paper.
+
+        Examples
+        --------
+        >>> MixingMeasure.parameter_names(2, 2, 1)
+        ['beta0[1]', 'beta1[1,1]', 'a[1,1]', 'a[2,1]', 'b[1,1,1]', 'b[2,1,1]']
+        """
+        k, K, d = as_count(k, "k"), as_count(K, "K"), as_count(d, "d")
+        atoms, classes, coordinates = range(1, k + 1), range(1, K), range(1, d + 1)
+        return (
+            [f"beta0[{i}]" for i in atoms[:-1]]
+            + [f"beta1[{i},{u}]" for i in atoms[:-1] for u in coordinates]
+            + [f"a[{i},{s}]" for i in atoms for s in classes]
+            + [f"b[{i},{s},{u}]" for i in atoms for s in classes for u in coordinates]
+        )
+
+    # -- comparison and files ----------------------------------------------------------------------------------
+
+    def allclose(self, other, rtol=0.0, atol=1e-12):
+        """Whether all parameters agree, as they are: no gauge, reference or order of atoms is chosen first.
+
+        Parameters
+        ----------
+        other : MixingMeasure
+            Measures of other shapes are not close.
+        rtol, atol : float
+            Tolerances, as in `numpy.allclose`.
+
+        Returns
+        -------
+        bool
+        """
+        return self.b.shape == other.b.shape and all(
+            np.allclose(getattr(self, name), getattr(other, name), rtol=rtol, atol=atol) for name in _FIELDS
+        )
+
+    def save(self, path):
+        """Write the measure to a file that `load` reads back bit for bit.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Its suffix decides the format: ``.json`` (text; one line for each array) or ``.npz`` (NumPy).
+
+        Raises
+        ------
+        ValueError
+            If the suffix is another one.
+        """
+        path, suffix = _as_path(path)
+        header = {"format": _FORMAT, "version": _VERSION, "shape": [*self.batch_shape, self.k, self.K, self.d]}
+        arrays = {name: getattr(self, name) for name in _FIELDS}
+        if suffix == ".json":
+            record = {**header, **{name: array.tolist() for name, array in arrays.items()}}
+            lines = (f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
+            path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+        else:
+            with path.open("wb") as file:
+                np.savez(file, **header, **arrays)
+
+    @classmethod
+    def load(cls, path):
+        """Read a measure that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A ``.json`` or ``.npz`` file.
+
+        Returns
+        -------
+        MixingMeasure
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the suffix is another one, or if the content is not a mixing measure of a known version: damaged,
+            a missing array, wrong shapes, numbers that are not finite.
+        """
+        path, suffix = _as_path(path)
+        record = _read_json(path) if suffix == ".json" else _read_npz(path)
+        if str(record.get("format")) != _FORMAT:
+            raise ValueError(
+                message(str(path), f"format {_FORMAT!r}", f"{record.get('format')!r}", "give a file written by save")
+            )
+        if record.get("version") != _VERSION:
+            raise ValueError(
+                message(str(path), f"version {_VERSION}", f"{record.get('version')!r}", "use the matching logitmoe")
+            )
+        missing = [name for name in ("shape", *_FIELDS) if name not in record]
+        if missing:
+            raise ValueError(
+                message(str(path), f"the fields shape, {', '.join(_FIELDS)}", f"no {missing[0]}", "write it again")
+            )
+        try:
+            *batch, k, K, d = (int(n) for n in record["shape"])
+            # The stored shape is needed for batches without measures, whose lists do not tell it.
+            shapes = {"beta0": (k,), "beta1": (k, d), "a": (k, K), "b": (k, K, d)}
+            fields = {}
+            for name in _FIELDS:
+                array, shape = as_float_array(record[name], name), (*batch, *shapes[name])
+                fields[name] = array.reshape(shape) if prod(shape) == 0 == array.size else array
+                as_float_array(fields[name], name, shape=shape)
+            return cls(**fields)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: not a readable mixing measure: {error}") from error
+
+    def _replace(self, **fields):
+        """Return a copy with some arrays replaced."""
+        return MixingMeasure(**{name: fields.get(name, getattr(self, name)) for name in _FIELDS})
+
+
+@dataclass(frozen=True)
+class Theta:
+    """The compact parameter set, a box: |beta0| <= ..., |beta1| <= ..., |a| <= ..., |b| <= ... entry by entry.
+
+    The box is asked of the parameters as they are, in the gauge and class reference that the measure has.
+
+    Parameters
+    ----------
+    beta0, beta1, a, b : float
+        Radii, positive and finite.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a radius is not a number, or not positive and finite.
+    """
+
+    beta0: float
+    beta1: float
+    a: float
+    b: float
+
+    def __post_init__(self):
+        for name in _FIELDS:
+            radius = float(as_float_array(getattr(self, name), name, ndim=0))
+            if radius <= 0:
+                raise ValueError(message(name, "a positive radius", f"{radius}", "give the box some width"))
+            object.__setattr__(self, name, radius)
+
+    @classmethod
+    def cube(cls, radius):
+        """Return the box with one radius for all the parameters."""
+        return cls(radius, radius, radius, radius)
+
+    def contains(self, G):
+        """Whether the parameters lie in the box (its boundary included), bool array of shape (...)."""
+        return np.logical_and.reduce([largest <= radius for largest, radius in self._extent(G)])
+
+    def touches(self, G, rtol=1e-9):
+        """Whether some parameter is at the box's boundary, or outside, bool array of shape (...).
+
+        Parameters
+        ----------
+        G : MixingMeasure
+            The measure.
+        rtol : float
+            A parameter is at the boundary when its modulus is at least ``(1 - rtol)`` times the radius.
+        """
+        return np.logical_or.reduce([largest >= (1 - rtol) * radius for largest, radius in self._extent(G)])
+
+    def clip(self, G):
+        """Return the measure with every parameter moved to the nearest value in the box."""
+        return MixingMeasure(
+            **{name: np.clip(getattr(G, name), -getattr(self, name), getattr(self, name)) for name in _FIELDS}
+        )
+
+    def _extent(self, G):
+        """Largest modulus over the atoms, shape (...), and the radius, for each array."""
+        n = len(G.batch_shape)
+        for name in _FIELDS:
+            array = getattr(G, name)
+            yield np.abs(array).max(axis=tuple(range(n, array.ndim))), getattr(self, name)
+
+
+#: The box used when none is given.
+DEFAULT_THETA = Theta.cube(10.0)
+
+
+def _broadcast(name, *shapes):
+    """Broadcast batch shapes; `name` names the arguments they come from."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError as error:
+        raise ValueError(
+            message(name, f"batch axes that broadcast with {shapes[0]}", f"{shapes[1:]}", "make them agree")
+        ) from error
+
+
+def _as_shape(batch_shape):
+    """Return a batch shape, given as an int or a sequence of int, as a tuple."""
+    if hasattr(batch_shape, "__index__"):
+        batch_shape = (batch_shape,)
+    return tuple(as_count(n, "batch_shape", minimum=-1) for n in batch_shape)
+
+
+def _as_position(value, size, name):
+    """Return an index in 0..size-1."""
+    position = as_count(value, name, minimum=0)
+    if position >= size:
+        raise ValueError(message(name, f"an index in 0..{size - 1}", f"{position}", "atoms are counted from 0"))
+    return position
+
+
+def _as_permutation(order, size, name):
+    """Return a permutation of 0..size-1 as a list."""
+    order = [as_count(i, name, minimum=0) for i in order]
+    if sorted(order) != list(range(size)):
+        raise ValueError(message(name, f"a permutation of 0..{size - 1}", f"{order}", "list each index once"))
+    return order
+
+
+def _as_path(path):
+    """Return the path and its suffix in lower case, .json or .npz."""
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in (".json", ".npz"):
+        raise ValueError(message("path", "a suffix .json or .npz", f"{path.name!r}", "rename the file"))
+    return path, suffix
+
+
+def _read_json(path):
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not a JSON text: {error}") from error
+    if not isinstance(record, dict):
+        raise ValueError(message(str(path), "a JSON object", type(record).__name__, "give a file written by save"))
+    return record
+
+
+def _read_npz(path):
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file):
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                return {name: archive[name] if archive[name].ndim else archive[name].item() for name in archive.files}
+    except (zipfile.BadZipFile, EOFError, ValueError, KeyError) as error:
+        raise ValueError(f"{path}: not a readable .npz archive: {error}") from error

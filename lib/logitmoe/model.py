@@ -1,0 +1,344 @@
+"""The softmax gating multinomial logistic mixture of experts.
+
+The conditional density of the class Y given the covariates X is (equation 8 of the paper; equation 1 when the gate
+M is the identity)::
+
+    g_G(Y = s | x) = sum_i softmax_i(beta1_i' M(x) + beta0_i) softmax_s(a_is + b_is' x).
+
+Everything is computed from logarithms of probabilities, with the largest logit subtracted first, so that
+results are finite and normalised for logits of hundreds. Shapes: m points x of d covariates, a measure of k atoms,
+K classes and batch axes ``...``. Class s is at index s - 1.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from ._validation import as_count, as_covariates, as_float_array, as_generator, message
+from .gates import as_gate, identity
+from .measure import MixingMeasure
+
+#: Points in a block of `sample`: the temporary arrays of a block stay in the processor's cache.
+_BLOCK = 1 << 13
+
+
+def gate_log_probabilities(G, x, gate=identity):
+    """Return the logarithms of the gate's probabilities, log softmax_i(beta1_i' M(x) + beta0_i).
+
+    Parameters
+    ----------
+    G : MixingMeasure
+        The measure, with batch axes ``...``.
+    x : array_like, shape (m, d), or (m,) when d = 1
+        Points.
+    gate : Gate, str or callable, optional
+        The map M; the identity gives the standard model.
+
+    Returns
+    -------
+    ndarray, shape (..., k, m)
+        Logarithms; their exponentials sum to one over the atoms.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is empty, not finite or of another d, or if the gate is unknown or not finite at some point.
+    """
+    x = as_covariates(x, d=G.d)
+    return _log_softmax(_affine(G.beta0, G.beta1, as_gate(gate)(x)), axis=-2)
+
+
+def expert_log_probabilities(G, x):
+    """Return the logarithms of the experts' class probabilities, log softmax_s(a_is + b_is' x).
+
+    Parameters
+    ----------
+    G : MixingMeasure
+        The measure, with batch axes ``...``.
+    x : array_like, shape (m, d), or (m,) when d = 1
+        Points.
+
+    Returns
+    -------
+    ndarray, shape (..., k, K, m)
+        Logarithms; their exponentials sum to one over the classes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is empty, not finite or of another d.
+    """
+    x = as_covariates(x, d=G.d)
+    return _log_softmax(_affine(G.a, G.b, x), axis=-2)
+
+
+def joint_log_probabilities(G, x, gate=identity):
+    """Return log P(expert i, Y = s | x): the terms of the density before they are summed over the experts.
+
+    Parameters and errors are those of `gate_log_probabilities`.
+
+    Returns
+    -------
+    ndarray, shape (..., k, K, m)
+        Logarithms; their exponentials sum to one over atoms and classes.
+    """
+    return gate_log_probabilities(G, x, gate)[..., None, :] + expert_log_probabilities(G, x)
+
+
+def log_density(G, x, gate=identity):
+    """Return the logarithm of the conditional density, log g_G(Y = s | x) (equations 1 and 8).
+
+    Parameters
+    ----------
+    G : MixingMeasure
+        The measure, with batch axes ``...``.
+    x : array_like, shape (m, d), or (m,) when d = 1
+        Points.
+    gate : Gate, str or callable, optional
+        The map M; the identity gives the standard model.
+
+    Returns
+    -------
+    ndarray, shape (..., K, m)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is empty, not finite or of another d, or if the gate is unknown or not finite at some point.
+    """
+    return _log_sum_exp(joint_log_probabilities(G, x, gate), axis=-3)
+
+
+def density(G, x, gate=identity):
+    """Return the conditional density g_G(Y = s | x) (equations 1 and 8).
+
+    Parameters and errors are those of `log_density`.
+
+    Returns
+    -------
+    ndarray, shape (..., K, m)
+        Probabilities; they sum to one over the classes.
+    """
+    return np.exp(log_density(G, x, gate))
+
+
+def responsibilities(G, x, gate=identity):
+    """Return the posterior probabilities of the experts, P(expert i | Y = s, x).
+
+    By Bayes' rule these are the terms of the sum in equations 1 and 8, divided by the sum.
+
+    Parameters and errors are those of `log_density`.
+
+    Returns
+    -------
+    ndarray, shape (..., k, K, m)
+        Probabilities; they sum to one over the atoms.
+    """
+    joint = joint_log_probabilities(G, x, gate)
+    return np.exp(_log_softmax(joint, axis=-3))
+
+
+def log_likelihood(G, data, gate=identity):
+    """Return the log-likelihood (equation 2), sum over points l and classes s of w_sl log g_G(s | x_l).
+
+    Parameters
+    ----------
+    G : MixingMeasure
+        The measure, with batch axes ``...``.
+    data : object with ``points`` (m, d) and ``weights`` (..., K, m)
+        Weighted points; for n labelled samples the weights are one-hot. Weights may be negative (nodes of a
+        compressed sample). Batch axes of `data` and `G` are broadcast.
+    gate : Gate, str or callable, optional
+        The map M.
+
+    Returns
+    -------
+    ndarray, shape (...), or a float without batch axes
+        A sum over the sample, not its mean.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `data` has no points or weights, if their shapes do not agree with each other and with d and K of the
+        measure, or if the gate fails.
+    """
+    points, weights = (getattr(data, name, None) for name in ("points", "weights"))
+    if points is None or weights is None:
+        raise TypeError(
+            message("data", "points and weights", f"a {type(data).__name__}", "use WeightedPoints.from_labels(x, y)")
+        )
+    points = as_covariates(points, "data.points", d=G.d)
+    weights = as_float_array(weights, "data.weights", shape=(..., G.K, len(points)))
+    return (weights * log_density(G, points, gate)).sum(axis=(-2, -1))
+
+
+def uniform(low=0.0, high=1.0, d=1):
+    """Return a sampler of covariates with independent uniform coordinates, for `sample`.
+
+    Parameters
+    ----------
+    low, high : float or array_like, shape (d,)
+        Ends of the intervals, low < high.
+    d : int
+        Number of covariates.
+
+    Returns
+    -------
+    callable
+        ``f(rng, n)`` returns an array of shape (n, d).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the ends are not finite, not increasing or not of shape () or (d,), or if d < 1.
+    """
+    d = as_count(d, "d")
+    ends = []
+    for name, value in (("low", low), ("high", high)):
+        value = as_float_array(value, name)
+        ends.append(np.broadcast_to(as_float_array(value, name, shape=(d,) if value.ndim else ()), (d,)))
+    low, high = ends
+    if not (low < high).all():
+        raise ValueError(message("low", "numbers less than high", f"low {low}, high {high}", "exchange them"))
+    return partial(_uniform, low=low, high=high)
+
+
+def _uniform(rng, n, low, high):
+    x = rng.random((n, len(low)))
+    x *= high - low
+    x += low
+    return x
+
+
+def sample(G, n, rng, *, covariates=None, gate=identity):
+    """Draw labelled samples from the model.
+
+    The class is drawn by inversion of its distribution function given x: one uniform number for each point.
+
+    Parameters
+    ----------
+    G : MixingMeasure
+        A single measure, without batch axes.
+    n : int
+        Number of points, at least 1.
+    rng : numpy.random.Generator
+        Source of randomness. Two streams are spawned from it, one for the covariates and one for the classes:
+        hence it must come from a seed, as with ``numpy.random.default_rng(seed)``, and successive calls give
+        independent samples.
+    covariates : callable or array_like, optional
+        Either ``f(rng, n)`` that returns an array of shape (n, d), such as `uniform`, or the covariates themselves,
+        of shape (n, d), or (n,) when d = 1. Default: uniform on [0, 1]^d.
+    gate : Gate, str or callable, optional
+        The map M.
+
+    Returns
+    -------
+    x : ndarray, shape (n, d)
+        Covariates.
+    y : ndarray of int64, shape (n,)
+        Classes in 1..K.
+
+    Raises
+    ------
+    TypeError
+        If `rng` is not a Generator that can spawn, or if `n` is not an integer.
+    ValueError
+        If `G` has batch axes, n < 1, or the covariates are not finite or not of shape (n, d).
+    """
+    n = as_count(n, "n")
+    return next(sample_chunks(G, n, rng, chunk=n, covariates=covariates, gate=gate))
+
+
+def sample_chunks(G, n, rng, *, chunk=1 << 20, covariates=None, gate=identity):
+    """Draw the sample of `sample` piece by piece, in memory that does not grow with n.
+
+    Covariates and classes come from two streams, so the pieces do not depend on their size: with a generator in the
+    same state, the concatenated pieces equal the result of `sample`, bit for bit, for every `chunk`. (If `covariates`
+    is a callable of yours, this holds when it draws its rows one after the other, as `uniform` does.)
+
+    Parameters
+    ----------
+    G, n, rng, covariates, gate
+        As in `sample`.
+    chunk : int
+        Number of points of a piece, at least 1; the last piece may be shorter.
+
+    Yields
+    ------
+    x : ndarray, shape (c, d), with c <= chunk
+        Covariates.
+    y : ndarray of int64, shape (c,)
+        Classes in 1..K.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `sample`, at the call and not at the first piece, save for what `covariates` returns.
+    """
+    if not isinstance(G, MixingMeasure) or G.batch_shape:
+        raise ValueError(message("G", "a measure without batch axes", f"{G!r}", "sample G[index] one at a time"))
+    n, chunk, gate = as_count(n, "n"), as_count(chunk, "chunk"), as_gate(gate)
+    x_rng, y_rng = as_generator(rng).spawn(2)
+    if covariates is None:
+        covariates = uniform(d=G.d)
+    if not callable(covariates):
+        covariates = as_covariates(covariates, "covariates", d=G.d)
+        _check_length(covariates, n)
+
+    def pieces():
+        for start in range(0, n, chunk):
+            size = min(chunk, n - start)
+            if callable(covariates):
+                x = as_covariates(covariates(x_rng, size), "covariates(rng, n)", d=G.d)
+                _check_length(x, size)
+            else:
+                x = covariates[start : start + size].copy()
+            yield x, _sample_classes(G, x, y_rng, gate)
+
+    return pieces()
+
+
+def _check_length(x, n):
+    if len(x) != n:
+        raise ValueError(message("covariates", f"n = {n} rows", f"{len(x)}", "give one row for each point"))
+
+
+def _sample_classes(G, x, rng, gate):
+    """Draw classes at the rows of x, block by block."""
+    y = np.empty(len(x), dtype=np.int64)
+    for start in range(0, len(x), _BLOCK):
+        points = x[start : start + _BLOCK]
+        weight = _softmax(_affine(G.beta0, G.beta1, gate(points)), axis=-2)
+        # P(Y = s) for all but the last class; the distribution function at the last is one.
+        expert = _softmax(_affine(G.a, G.b, points), axis=-2)[:, :-1]
+        cumulative = np.cumsum((weight[:, None] * expert).sum(axis=0), axis=0)
+        u = rng.random(len(points))
+        y[start : start + _BLOCK] = 1 + (u >= cumulative).sum(axis=0)
+    return y
+
+
+def _affine(intercept, slope, x):
+    """Return intercept + slope' x: (..., c) and (..., c, d) at (m, d) give (..., c, m)."""
+    return slope @ x.T + intercept[..., None]
+
+
+def _softmax(logits, axis):
+    """Return the softmax along an axis, overwriting the logits."""
+    logits -= logits.max(axis=axis, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=axis, keepdims=True)
+    return logits
+
+
+def _log_softmax(logits, axis):
+    """Return the logarithm of the softmax along an axis."""
+    shifted = logits - logits.max(axis=axis, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+
+
+def _log_sum_exp(logs, axis):
+    """Return log sum exp along an axis, which is removed."""
+    top = logs.max(axis=axis, keepdims=True)
+    return np.log(np.exp(logs - top).sum(axis=axis)) + np.squeeze(top, axis=axis)
