@@ -1,0 +1,727 @@
+"""Distances between mixing measures and between the densities they define.
+
+Two kinds of loss live here.
+
+* The Voronoi loss :math:`D_r` of equation (5) of the paper compares *parameters*. Every fitted atom is
+  assigned to the true atom nearest to it; a true atom's fitted atoms form its Voronoi cell.
+* Total variation, Hellinger and Kullback-Leibler compare *densities*. They are averages over the covariate,
+  so they need a :class:`Design`: points and weights that stand for the distribution of X.
+
+The densities do not change when all ``beta0`` are shifted by one number and all ``beta1`` by one vector, and
+:math:`D_r` does. A value of :math:`D_r` is therefore meaningful only with a gauge: one of
+:data:`logitmoe.measure.GAUGES`, or the infimum over all translations, ``gauge="infimum"``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from operator import itemgetter
+
+import numpy as np
+from scipy import optimize
+
+from ._validation import as_count, as_covariates, as_float_array, message
+from .gates import identity
+from .measure import GAUGES, MixingMeasure
+from .model import log_density
+
+__all__ = [
+    "Design",
+    "VoronoiLoss",
+    "best_translation",
+    "hellinger",
+    "kullback_leibler",
+    "sample_design",
+    "total_variation",
+    "uniform_design",
+    "voronoi_cells",
+    "voronoi_loss",
+    "voronoi_loss_parts",
+]
+
+MAX_DESIGN_POINTS = 4_000_000
+MAX_TRANSLATION = 1e30  # cell boundaries further away than this are not looked at
+
+
+# ------------------------------------------------------------------------------------------------------------
+# The Voronoi loss
+
+
+@dataclass(frozen=True, eq=False)
+class VoronoiLoss:
+    """The Voronoi loss of equation (5) and the three sums that it is made of.
+
+    Attributes
+    ----------
+    total : ndarray (...)
+        ``mass + over_specified + exact_specified``.
+    mass : ndarray (...)
+        Sum over the true atoms of \\|mass of the cell - exp(beta0*_j)\\|. A true atom with an empty cell
+        contributes ``exp(beta0*_j)`` here and nothing to the other two sums.
+    over_specified : ndarray (...)
+        Sum over cells of two and more atoms, with powers r.
+    exact_specified : ndarray (...)
+        Sum over cells of one atom, with powers 1.
+    cells : int ndarray (..., k)
+        Index (from 0) of the true atom that each fitted atom is assigned to.
+    sizes : int ndarray (..., k_true)
+        Number of fitted atoms in each cell.
+    t0, t1 : ndarray (...), (..., d)
+        Translation applied to the fitted measure: zeros in a named gauge, the minimiser for ``"infimum"``
+        (t0 = -inf when the infimum is the limit in which all fitted mass vanishes).
+    """
+
+    total: np.ndarray
+    mass: np.ndarray
+    over_specified: np.ndarray
+    exact_specified: np.ndarray
+    cells: np.ndarray
+    sizes: np.ndarray
+    t0: np.ndarray
+    t1: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """All differences between fitted atom i and true atom j that the loss needs, batch axes broadcast."""
+
+    mass: np.ndarray  # (..., k)
+    mass_true: np.ndarray  # (..., k_true)
+    shift: np.ndarray  # (..., k, k_true, d): beta1*_j - beta1_i, the t1 that would make the slopes equal
+    slopes: np.ndarray  # (..., k_true, d): beta1*_j
+    experts: np.ndarray  # (..., k, k_true): squared distance of the expert parameters
+    expert_r: np.ndarray  # (..., k, k_true): sum over classes of |da|^r + ||db||^r
+    expert_1: np.ndarray  # (..., k, k_true): the same with power 1
+    r: float
+
+    @property
+    def batch_shape(self):
+        return self.mass.shape[:-1]
+
+    def map(self, function):
+        """The same record with a function applied to every array."""
+        return _Pairs(
+            **{name: value if name == "r" else function(value) for name, value in vars(self).items()}
+        )
+
+
+def _check_measures(G, G_true):
+    for value, name in ((G, "G"), (G_true, "G_true")):
+        if not isinstance(value, MixingMeasure):
+            raise TypeError(message(name, "a MixingMeasure", f"a {type(value).__name__}", "build one first"))
+    if G.K != G_true.K or G.d != G_true.d:
+        raise ValueError(
+            message(
+                "G",
+                f"the K = {G_true.K} and d = {G_true.d} of the other",
+                f"{G}",
+                "compare measures of one model",
+            )
+        )
+    try:
+        return np.broadcast_shapes(G.batch_shape, G_true.batch_shape)
+    except ValueError as error:
+        raise ValueError(
+            message(
+                "G",
+                f"batch axes that broadcast with {G_true.batch_shape}",
+                f"{G.batch_shape}",
+                "make them agree",
+            )
+        ) from error
+
+
+def _check_order(r):
+    r = float(as_float_array(r, "r", ndim=0))
+    if r < 1.0:
+        raise ValueError(
+            message("r", "an order of at least 1, as in equation (5)", f"{r}", "use for example r = 2")
+        )
+    return r
+
+
+def _masses(G, name):
+    with np.errstate(over="ignore"):
+        mass = np.exp(G.beta0)
+    if not np.all(np.isfinite(mass)):
+        raise ValueError(
+            message(
+                f"beta0 of {name}",
+                "finite masses exp(beta0)",
+                f"beta0 up to {G.beta0.max():.6g}",
+                "translate the measure first, for example to the gauge 'last'",
+            )
+        )
+    return mass
+
+
+def _pairs(G, G_true, r):
+    batch = _check_measures(G, G_true)
+    r = _check_order(r)
+    G, G_true = G.canonical(), G_true.canonical()
+    k, k_true, K, d = G.k, G_true.k, G.K, G.d
+
+    def outer(true, fitted):
+        return true[..., None, :, :] - fitted[..., :, None, :]
+
+    shift = outer(G_true.beta1, G.beta1)
+    a = np.abs(outer(G_true.a[..., : K - 1], G.a[..., : K - 1]))
+    b = G_true.b[..., None, :, : K - 1, :] - G.b[..., :, None, : K - 1, :]
+    b = np.sqrt((b * b).sum(-1))
+    return _Pairs(
+        mass=np.broadcast_to(_masses(G, "G"), batch + (k,)),
+        mass_true=np.broadcast_to(_masses(G_true, "G_true"), batch + (k_true,)),
+        shift=np.broadcast_to(shift, batch + (k, k_true, d)),
+        slopes=np.broadcast_to(G_true.beta1, batch + (k_true, d)),
+        experts=np.broadcast_to((a * a + b * b).sum(-1), batch + (k, k_true)),
+        expert_r=np.broadcast_to((a**r + b**r).sum(-1), batch + (k, k_true)),
+        expert_1=np.broadcast_to((a + b).sum(-1), batch + (k, k_true)),
+        r=r,
+    )
+
+
+def _cells(pairs, t1):
+    """Assignment (..., k) of the fitted atoms, slopes shifted by t1 (..., d); ties to the lowest j."""
+    difference = pairs.shift - t1[..., None, None, :]
+    return np.argmin((difference * difference).sum(-1) + pairs.experts, axis=-1)
+
+
+def _pick(values, cells):
+    """values (..., k, k_true[, d]) at the assigned true atom: (..., k[, d])."""
+    vector = values.ndim == cells.ndim + 2
+    index = cells[..., None, None] if vector else cells[..., None]
+    values = np.broadcast_to(values, cells.shape + values.shape[cells.ndim :])
+    return np.take_along_axis(values, index, axis=cells.ndim)[(..., 0, slice(None)) if vector else (..., 0)]
+
+
+def _cell_sums(pairs, cells):
+    """Sizes and masses of the cells (..., k_true); whether an atom shares its cell (..., k)."""
+    member = cells[..., None] == np.arange(pairs.mass_true.shape[-1])
+    sizes = member.sum(axis=-2)
+    masses = (pairs.mass[..., None] * member).sum(axis=-2)
+    return sizes, masses, np.take_along_axis(sizes, cells, axis=-1) > 1
+
+
+def _loss_at(pairs, cells, t0, t1):
+    sizes, masses, shared = _cell_sums(pairs, cells)
+    scale = np.exp(t0)[..., None]
+    difference = _pick(pairs.shift, cells) - t1[..., None, :]
+    slope = np.sqrt((difference * difference).sum(-1))
+    over = scale * pairs.mass * (slope**pairs.r + _pick(pairs.expert_r, cells))
+    exact = scale * pairs.mass * (slope + _pick(pairs.expert_1, cells))
+    parts = (
+        np.abs(scale * masses - pairs.mass_true).sum(-1),
+        np.where(shared, over, 0.0).sum(-1),
+        np.where(shared, 0.0, exact).sum(-1),
+    )
+    return VoronoiLoss(parts[0] + parts[1] + parts[2], *parts, cells=cells, sizes=sizes, t0=t0, t1=t1)
+
+
+def voronoi_cells(G, G_true):
+    """Index of the true atom nearest to each fitted atom.
+
+    The distance is the Euclidean one of (beta1, a, b), all classes, with class K as the reference for both
+    measures; masses play no part.
+
+    Parameters
+    ----------
+    G, G_true : MixingMeasure
+        Same K and d; batch axes broadcast.
+
+    Returns
+    -------
+    int ndarray (..., k)
+        Values 0, ..., k_true - 1. An atom at the same distance from several true atoms goes to the one with
+        the lowest index; read literally, equation (5) would put it in each of their cells and count it
+        several times.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not a MixingMeasure, or K, d or the batch axes do not match.
+    """
+    pairs = _pairs(G, G_true, 1.0)
+    return _cells(pairs, np.zeros(pairs.batch_shape + (G.d,)))
+
+
+def voronoi_loss(G, G_true, r=2.0, *, gauge="as_is"):
+    """The Voronoi loss D_r(G, G_true) of equation (5).
+
+    .. math::
+
+        D_r(G, G_*) = \\sum_j \\Big|\\sum_{i \\in C_j} e^{\\beta_{0i}} - e^{\\beta^*_{0j}}\\Big|
+          + \\sum_{j, i \\in C_j} e^{\\beta_{0i}} \\Big[\\|\\Delta\\beta_{1ij}\\|^{p_j}
+          + \\sum_{\\ell < K} (|\\Delta a_{ij\\ell}|^{p_j} + \\|\\Delta b_{ij\\ell}\\|^{p_j})\\Big],
+        \\qquad p_j = r \\text{ if } |C_j| > 1, \\text{ else } 1.
+
+    Parameters
+    ----------
+    G : MixingMeasure
+        Fitted measure, k atoms.
+    G_true : MixingMeasure
+        The measure whose atoms generate the cells, k_true atoms. Same K and d; batch axes broadcast.
+    r : float
+        Order, at least 1.
+    gauge : str
+        A name of :data:`logitmoe.measure.GAUGES`, in which both measures are put first, or ``"infimum"``: the
+        infimum over all translations (t0, t1) of G, with G_true as it is.
+
+    Returns
+    -------
+    ndarray (...)
+        At least 0; 0 exactly if the two are equal as measures (in the gauge, or up to a translation).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not a MixingMeasure, K, d or the batch axes do not match, r < 1, the gauge is
+        unknown, or exp(beta0) overflows.
+
+    Notes
+    -----
+    D_r is not symmetric: the second argument generates the cells and the weights are the masses of the first.
+    A true atom whose cell is empty contributes exp(beta0*_j) through the mass part and nothing else. D_r
+    jumps when a fitted atom changes cells, or when a cell gets a second atom.
+
+    The infimum. Let the assignment of atoms to cells be fixed, m_i the masses of G, M_j those of its cells,
+    and s = exp(t0). The translated loss is
+
+    .. math:: \\sum_j |s M_j - m^*_j| + s \\Big(\\sum_i m_i \\|t_1 - \\delta_i\\|^{p_i} + \\text{const}\\Big),
+              \\qquad \\delta_i = \\beta^*_{1 j(i)} - \\beta_{1i},
+
+    so the best t1 does not depend on s and is a convex problem, and the loss is convex and piecewise linear
+    in s: it is least at one of s = m*_j / M_j or in the limit s -> 0, where it is the sum of the m*_j. The
+    infimum is hence never more than the total true mass. For d = 1 the assignment is constant on finitely
+    many intervals of t1 whose ends solve linear equations, and the infimum is computed exactly (to rounding),
+    for a whole batch at once. For d > 1 the assignments are searched from many starts and the convex problem
+    of each is solved numerically: the result is an upper bound of the infimum (:func:`best_translation` gives
+    the translation).
+
+    Because of the jumps the infimum may be a limit at the boundary of two cells that no translation attains.
+    """
+    return voronoi_loss_parts(G, G_true, r, gauge=gauge).total
+
+
+def voronoi_loss_parts(G, G_true, r=2.0, *, gauge="as_is"):
+    """The Voronoi loss with its three parts, cells and translation; arguments as for :func:`voronoi_loss`.
+
+    Returns
+    -------
+    VoronoiLoss
+    """
+    names = tuple(GAUGES) + ("infimum",)
+    if gauge not in names:
+        raise ValueError(
+            message("gauge", f"one of {', '.join(names)}", f"{gauge!r}", "use one of these names")
+        )
+    _check_measures(G, G_true)
+    if gauge == "infimum":
+        pairs = _pairs(G, G_true, r)
+        return _infimum_d1(pairs) if G.d == 1 else _infimum_multistart(pairs)
+    pairs = _pairs(G.in_gauge(gauge), G_true.in_gauge(gauge), r)
+    t1 = np.zeros(pairs.batch_shape + (G.d,))
+    return _loss_at(pairs, _cells(pairs, t1), np.zeros(pairs.batch_shape), t1)
+
+
+def best_translation(G, G_true, r=2.0):
+    """The translation of G that brings it nearest to G_true in the loss D_r.
+
+    Parameters
+    ----------
+    G, G_true, r
+        As for :func:`voronoi_loss`.
+
+    Returns
+    -------
+    t0 : ndarray (...)
+        Shift of beta0; -inf where the infimum is the limit s = exp(t0) -> 0.
+    t1 : ndarray (..., d)
+        Shift of beta1. Where the infimum is a limit at a cell boundary, t1 is that boundary and the loss at
+        t1 itself may be larger.
+    """
+    best = voronoi_loss_parts(G, G_true, r, gauge="infimum")
+    return best.t0, best.t1
+
+
+def _best_scale(pairs, masses, cost):
+    """Minimise sum_j |s M_j - m*_j| + s cost over s >= 0; masses (..., k_true), cost (...): (total, s)."""
+    true = pairs.mass_true
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        scales = true / masses
+    scales = np.where(np.isfinite(scales), scales, 0.0)
+    ends = np.stack(
+        [np.zeros_like(cost), np.ones_like(cost)], axis=-1
+    )  # the limit s -> 0, and no translation
+    scales = np.concatenate([scales, ends], axis=-1)
+    totals = (
+        np.abs(scales[..., None] * masses[..., None, :] - true[..., None, :]).sum(-1)
+        + scales * cost[..., None]
+    )
+    best = np.argmin(totals, axis=-1)[..., None]
+    return np.take_along_axis(totals, best, -1)[..., 0], np.take_along_axis(scales, best, -1)[..., 0]
+
+
+def _log(scale):
+    with np.errstate(divide="ignore"):
+        return np.log(scale)
+
+
+def _infimum_d1(pairs):
+    """The exact infimum for d = 1, by the intervals of t1 on which the assignment is constant."""
+    batch = pairs.batch_shape
+    k, k_true = pairs.experts.shape[-2:]
+    shift, slopes = pairs.shift[..., 0], pairs.slopes[..., 0]
+
+    # Atom i is as near to j as to l at (shift_j - t)^2 + E_j = (shift_l - t)^2 + E_l: linear in t. Atoms of
+    # equal slopes never change order; the event 0 put in their place splits an interval in two and does no
+    # harm.
+    j, ell = np.triu_indices(k_true, 1)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        difference = (slopes[..., j] - slopes[..., ell])[..., None, :]
+        ratio = (pairs.experts[..., j] - pairs.experts[..., ell]) / difference
+        events = 0.5 * (shift[..., j] + shift[..., ell] + ratio)
+    far = ~(np.abs(events) < MAX_TRANSLATION)
+    events = np.where(far, 0.0, events).reshape(batch + (k * len(j),))
+    zero = np.zeros(batch + (1,))
+    events = np.sort(np.concatenate([events, zero], axis=-1), axis=-1)
+    first, last = events[..., :1], events[..., -1:]
+    # The last interval in the list is the point t1 = 0: the infimum is then not above the loss as it is, ties
+    # included.
+    inside = 0.5 * (events[..., 1:] + events[..., :-1])
+    middle = np.concatenate([first - 1.0 - np.abs(first), inside, last + 1.0 + np.abs(last), zero], axis=-1)
+    low = np.concatenate([zero - np.inf, events, zero], axis=-1)
+    high = np.concatenate([events, zero + np.inf, zero], axis=-1)
+
+    wide = pairs.map(lambda value: np.expand_dims(value, len(batch)))  # an axis for the intervals
+    cells = _cells(wide, middle[..., None])
+    _, masses, shared = _cell_sums(wide, cells)
+    kinks = _pick(wide.shift, cells)[..., 0]
+    t1, slope_cost = _convex_minimum(wide.mass, kinks, shared, low, high, pairs.r)
+    rest = np.where(shared, _pick(wide.expert_r, cells), _pick(wide.expert_1, cells))
+    totals, scales = _best_scale(wide, masses, slope_cost + (wide.mass * rest).sum(-1))
+
+    best = np.argmin(totals, axis=-1)[..., None]
+    t0 = _log(np.take_along_axis(scales, best, -1)[..., 0])
+    t1 = np.take_along_axis(t1, best, -1)
+    return _loss_at(pairs, np.take_along_axis(cells, best[..., None], -2)[..., 0, :], t0, t1)
+
+
+def _convex_minimum(mass, kinks, shared, low, high, r):
+    """Minimise sum_i m_i |t - kink_i|^(r if shared, else 1) over low <= t <= high: (t, minimum)."""
+
+    def cost(t):
+        distance = np.abs(t[..., None] - kinks)
+        return (mass * np.where(shared, distance**r, distance)).sum(-1)
+
+    left = np.clip(kinks.min(-1), low, high)
+    right = np.clip(kinks.max(-1), low, high)
+    if r > 1.0 and shared.any():
+        for _ in range(64):  # bisection on the sign of the monotone derivative
+            t = 0.5 * (left + right)
+            difference = t[..., None] - kinks
+            slope = np.where(shared, r * np.abs(difference) ** (r - 1.0), 1.0)
+            rising = (mass * slope * np.sign(difference)).sum(-1) > 0.0
+            left, right = np.where(rising, left, t), np.where(rising, t, right)
+    # The kinks themselves: the minimiser for r = 1, and exact where bisection comes within rounding.
+    candidates = [left, right] + [np.clip(kinks[..., i], low, high) for i in range(kinks.shape[-1])]
+    costs = np.stack([cost(t) for t in candidates], axis=-1)
+    best = np.argmin(costs, axis=-1)[..., None]
+    return np.take_along_axis(np.stack(candidates, -1), best, -1)[..., 0], np.take_along_axis(
+        costs, best, -1
+    )[..., 0]
+
+
+# d > 1: a search over assignments. Which translations give one assignment is a polyhedron, so the problem for
+# one assignment is convex with linear constraints; neighbouring assignments are found by stepping over active
+# constraints.
+
+
+def _infimum_multistart(pairs):
+    batch, d = pairs.batch_shape, pairs.shift.shape[-1]
+    k = pairs.mass.shape[-1]
+    t0, t1, cells = np.empty(batch), np.empty(batch + (d,)), np.empty(batch + (k,), dtype=np.intp)
+    for index in np.ndindex(batch):
+        t0[index], t1[index], cells[index] = _search_assignments(pairs.map(itemgetter(index)))
+    return _loss_at(pairs, cells, t0, t1)
+
+
+def _search_assignments(pairs, max_assignments=400):
+    """Best (t0, t1, cells) found for one pair of measures."""
+    k, k_true, d = pairs.shift.shape
+    points = pairs.shift.reshape(-1, d)
+    middles = 0.5 * (points[:, None] + points[None, :])[np.triu_indices(len(points), 1)]
+    queue = [np.zeros(d), *points, *middles]
+    # A small step to either side of every boundary, from the places where the slopes agree.
+    scale = 1.0 + np.abs(points).max()
+    for i in range(k):
+        for j in range(k_true):
+            for ell in range(j):
+                normal, offset = _boundary(pairs, i, j, ell)
+                length = np.linalg.norm(normal)
+                if length > 0.0:
+                    for point in points:
+                        foot = point + (offset - normal @ point) / length**2 * normal
+                        queue += [foot + step * scale * normal / length for step in (-1e-3, 1e-3)]
+
+    seen, best = set(), (np.inf, 0.0, np.zeros(d), np.zeros(k, dtype=np.intp))
+    while queue and len(seen) < max_assignments:
+        start = queue.pop(0)
+        cells = _cells(pairs, start)
+        key = cells.tobytes()
+        if key in seen:
+            continue
+        seen.add(key)
+        t1, crossings = _solve_assignment(pairs, cells, start)
+        _, masses, shared = _cell_sums(pairs, cells)
+        slope = np.linalg.norm(_pick(pairs.shift, cells) - t1, axis=-1)
+        terms = np.where(
+            shared, slope**pairs.r + _pick(pairs.expert_r, cells), slope + _pick(pairs.expert_1, cells)
+        )
+        total, s = _best_scale(pairs, masses, np.asarray((pairs.mass * terms).sum()))
+        queue += crossings
+        if total < best[0]:
+            best = (float(total), float(_log(s)), t1, cells)
+    return best[1:]
+
+
+def _boundary(pairs, i, j, ell):
+    """Atom i is at least as near to j as to l if and only if normal . t1 <= offset."""
+    to_j, to_ell = pairs.shift[i, j], pairs.shift[i, ell]
+    return 2.0 * (to_ell - to_j), to_ell @ to_ell - to_j @ to_j + pairs.experts[i, ell] - pairs.experts[i, j]
+
+
+def _solve_assignment(pairs, cells, start):
+    """Best feasible t1 for one assignment, and points just across the constraints active there."""
+    k, k_true, d = pairs.shift.shape
+    targets = _pick(pairs.shift, cells)
+    _, _, shared = _cell_sums(pairs, cells)
+    power = np.where(shared, pairs.r, 1.0)
+    weight = pairs.mass / pairs.mass.sum()
+    rows = [_boundary(pairs, i, cells[i], ell) for i in range(k) for ell in range(k_true) if ell != cells[i]]
+    rows = [(normal, offset) for normal, offset in rows if np.any(normal != 0.0)]
+    normals = np.array([normal for normal, _ in rows]).reshape(-1, d)
+    offsets = np.array([offset for _, offset in rows])
+    scale = 1.0 + np.abs(targets).max()
+
+    def cost(t, smooth=0.0):
+        return float((weight * np.sqrt(((t - targets) ** 2).sum(-1) + smooth) ** power).sum())
+
+    def gradient(t, smooth):
+        difference = t - targets
+        distance = np.sqrt((difference**2).sum(-1) + smooth)
+        return ((weight * power * distance ** (power - 2.0))[:, None] * difference).sum(0)
+
+    def feasible(t):
+        """The point on the segment from start to t that is inside all constraints."""
+        rise, slack = normals @ (t - start), offsets - normals @ start
+        with np.errstate(divide="ignore", invalid="ignore"):
+            steps = np.where(rise > slack, slack / rise, 1.0)
+        return start + np.clip(steps.min(initial=1.0), 0.0, 1.0) * (t - start)
+
+    constraints = (
+        [{"type": "ineq", "fun": lambda t: offsets - normals @ t, "jac": lambda t: -normals}] if rows else ()
+    )
+    candidates = [start, *(feasible(target) for target in targets)]
+    first = min(candidates, key=cost)
+    for relative in (1e-3, 1e-6, 1e-9):  # the kinks of the norm are smoothed less and less
+        smooth = (relative * scale) ** 2
+        with np.errstate(over="ignore"):
+            solved = optimize.minimize(
+                cost, first, args=(smooth,), jac=gradient, method="SLSQP", constraints=constraints,
+                options={"maxiter": 200, "ftol": 1e-15},
+            )  # fmt: skip
+        if np.all(np.isfinite(solved.x)):
+            candidates.append(feasible(solved.x))
+            first = candidates[-1]
+    best = min(candidates, key=cost)
+    active = np.abs(offsets - normals @ best) <= 1e-6 * (1.0 + np.abs(offsets)) if rows else []
+    return best, [best + 1e-4 * scale * row / np.linalg.norm(row) for row in normals[active]] if rows else []
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Averages over the covariate
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """A distribution of X as points and weights: E f(X) is ``(weights * f(points)).sum()``.
+
+    Attributes
+    ----------
+    points : ndarray (m, d)
+        Covariates; (m,) is accepted for d = 1. Read-only copy.
+    weights : ndarray (m,)
+        Non-negative, of sum 1 (to 1e-9). Read-only copy.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If points or weights are empty, not finite, of different lengths, negative, or do not sum to 1.
+    """
+
+    points: np.ndarray
+    weights: np.ndarray
+
+    def __post_init__(self):
+        points = np.array(as_covariates(self.points, name="points"))
+        weights = np.array(as_float_array(self.weights, name="weights", ndim=1))
+        if len(weights) != len(points):
+            raise ValueError(
+                message(
+                    "weights",
+                    f"one for each of the {len(points)} points",
+                    f"{len(weights)}",
+                    "make them agree",
+                )
+            )
+        if weights.min() < 0.0 or abs(weights.sum() - 1.0) > 1e-9:
+            raise ValueError(
+                message(
+                    "weights",
+                    "non-negative numbers of sum 1",
+                    f"minimum {weights.min():.6g}, sum {weights.sum():.12g}",
+                    "divide them by their sum",
+                )
+            )
+        for value in (points, weights):
+            value.setflags(write=False)
+        object.__setattr__(self, "points", points)
+        object.__setattr__(self, "weights", weights)
+
+    @property
+    def m(self):
+        """Number of points."""
+        return self.points.shape[0]
+
+    @property
+    def d(self):
+        """Number of covariates."""
+        return self.points.shape[1]
+
+    def __repr__(self):
+        return f"Design(m={self.m}, d={self.d})"
+
+    def mean(self, values):
+        """E f(X) for values f(points) of shape (..., m): shape (...)."""
+        return np.asarray(values) @ self.weights
+
+
+def uniform_design(low=0.0, high=1.0, *, d=1, nodes=16, panels=None):
+    """X uniform on a box: composite Gauss-Legendre quadrature, a tensor grid for d = 2 and 3.
+
+    Parameters
+    ----------
+    low, high : float or array (d,)
+        Ends of the box, low < high.
+    d : int
+        1, 2 or 3. For more covariates use :func:`sample_design`.
+    nodes : int
+        Gauss-Legendre nodes in each panel and axis.
+    panels : int, optional
+        Equal panels in each axis; default 32, 4 and 2 for d = 1, 2 and 3.
+
+    Returns
+    -------
+    Design
+        With (nodes * panels)^d points. Exact for polynomials of degree 2 nodes - 1; smooth densities reach
+        rounding, while total variation has kinks where two densities cross, each with an error of the order
+        of the square of the spacing of the nodes.
+    """
+    d = as_count(d, "d")
+    if d > 3:
+        raise ValueError(
+            message("d", "1, 2 or 3 for a tensor grid", f"{d}", "use sample_design with draws of X")
+        )
+    nodes = as_count(nodes, "nodes")
+    panels = (32, 4, 2)[d - 1] if panels is None else as_count(panels, "panels")
+    if (nodes * panels) ** d > MAX_DESIGN_POINTS:
+        got = f"(nodes * panels)^d = {(nodes * panels) ** d}"
+        raise ValueError(message("panels", f"at most {MAX_DESIGN_POINTS} points", got, "use fewer panels"))
+    ends = []
+    for value, name in ((low, "low"), (high, "high")):
+        value = as_float_array(value, name)
+        ends.append(np.broadcast_to(as_float_array(value, name, shape=(d,) if value.ndim else ()), (d,)))
+    low, high = ends
+    if not np.all(low < high):
+        raise ValueError(message("low", "numbers less than high", f"low {low}, high {high}", "exchange them"))
+    z, w = np.polynomial.legendre.leggauss(nodes)
+    unit = ((np.arange(panels)[:, None] + 0.5 * (z + 1.0)) / panels).ravel()
+    weight = np.tile(0.5 * w, panels) / panels
+    grid = np.stack(np.meshgrid(*[unit] * d, indexing="ij"), axis=-1).reshape(-1, d)
+    weights = weight
+    for _ in range(d - 1):
+        weights = np.multiply.outer(weights, weight)
+    return Design(low + (high - low) * grid, weights.ravel() / weights.sum())
+
+
+def sample_design(x):
+    """The empirical distribution of a sample of covariates, of any dimension: every x has weight 1/n."""
+    points = as_covariates(x)
+    return Design(points, np.full(points.shape[0], 1.0 / points.shape[0]))
+
+
+def check_design(design, d):
+    """Raise unless `design` is a Design for d covariates."""
+    if not isinstance(design, Design):
+        raise TypeError(
+            message("design", "a Design", f"a {type(design).__name__}", "use uniform_design or sample_design")
+        )
+    if design.d != d:
+        raise ValueError(
+            message("design", f"d = {d} covariates, as in the measure", f"{design.d}", "make them agree")
+        )
+
+
+def _log_densities(G, G_other, design, gate):
+    check_design(design, G.d)
+    _check_measures(G, G_other)
+    return log_density(G, design.points, gate), log_density(G_other, design.points, gate)
+
+
+def total_variation(G, G_other, design, gate=identity):
+    """E_X V(g_G(.|X), g_G'(.|X)) with V = (1/2) sum_s |g - g'|, in [0, 1].
+
+    Parameters
+    ----------
+    G, G_other : MixingMeasure
+        Same K and d, any numbers of atoms; batch axes broadcast.
+    design : Design
+        Distribution of X.
+    gate : Gate, str or callable
+        The gate's M, the same for both.
+
+    Returns
+    -------
+    ndarray (...)
+    """
+    log_g, log_other = _log_densities(G, G_other, design, gate)
+    return design.mean(0.5 * np.abs(np.exp(log_g) - np.exp(log_other)).sum(-2))
+
+
+def hellinger(G, G_other, design, gate=identity):
+    """E_X h(g_G(.|X), g_G'(.|X)) with h = ((1/2) sum_s (sqrt g - sqrt g')^2)^(1/2), in [0, 1].
+
+    The normalisation is the paper's. With it h^2 <= V <= sqrt(2) h (by Cauchy-Schwarz V <= h (2 -
+    h^2)^(1/2)). Parameters and result as for :func:`total_variation`.
+    """
+    log_g, log_other = _log_densities(G, G_other, design, gate)
+    difference = np.exp(0.5 * log_g) - np.exp(0.5 * log_other)
+    return design.mean(np.sqrt(0.5 * (difference * difference).sum(-2)))
+
+
+def kullback_leibler(G, G_other, design, gate=identity):
+    """E_X KL(g_G(.|X) || g_G'(.|X)) = E_X sum_s g log(g / g'), in nats, at least 0.
+
+    Parameters and result as for :func:`total_variation`.
+
+    Notes
+    -----
+    Summed as g (e^u - 1 - u) with u = log g' - log g, which adds sum_s (g' - g) = 0: every term is
+    non-negative, and small divergences keep their digits.
+    """
+    log_g, log_other = _log_densities(G, G_other, design, gate)
+    u = log_other - log_g
+    g = np.exp(log_g)
+    small = np.abs(u) < 1.0
+    grown = np.where(small, g * np.expm1(np.where(small, u, 0.0)), np.exp(log_other) - g)
+    return design.mean((grown - g * u).sum(-2))
