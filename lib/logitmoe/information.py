@@ -1,0 +1,243 @@
+"""Fisher information of the model: score, information matrix, numerical rank, standard errors.
+
+Everything refers to the free coordinates of :meth:`logitmoe.measure.MixingMeasure.to_vector`: gauge
+``"last"`` and the class reference, so that neither translations nor the reference of the classes make the
+matrix singular. What is left of a singular matrix then says something about the measure.
+
+The information of the paper's designs is nearly singular: at Table 2 its eigenvalues span nine orders of
+magnitude. So nothing here decomposes the information matrix J itself. The weighted scores form a tall matrix
+R with J = R'R (:func:`fisher_root`) whose condition number is the square root of J's; its singular values and
+vectors give rank and standard errors with about twice the digits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._validation import as_covariates, as_float_array, message
+from .gates import as_gate, identity
+from .losses import check_design
+from .measure import MixingMeasure
+from .model import expert_log_probabilities, gate_log_probabilities, log_density
+
+__all__ = ["NumericalRank", "fisher_information", "fisher_root", "numerical_rank", "score", "standard_errors"]
+
+
+def score(G, x, gate=identity):
+    """Derivatives of log g_G(Y = s | x) with respect to the free coordinates of G.
+
+    With gate probabilities pi_i, experts f_i and posteriors r_is = pi_i f_is / g_s they are
+
+    ======================  =========================================
+    coordinate              derivative of log g_s
+    ======================  =========================================
+    beta0_i                 r_is - pi_i
+    beta1_i                 (r_is - pi_i) M(x)
+    a_il                    r_is (1[l = s] - f_il)
+    b_il                    r_is (1[l = s] - f_il) x
+    ======================  =========================================
+
+    Parameters
+    ----------
+    G : MixingMeasure
+        With batch axes ``...``.
+    x : array_like, shape (m, d), or (m,) when d = 1
+        Points.
+    gate : Gate, str or callable, optional
+        The map M.
+
+    Returns
+    -------
+    ndarray, shape (..., K, m, P)
+        P = (k - 1)(1 + d) + k (K - 1)(1 + d), in the order of `MixingMeasure.to_vector`. The value does not
+        depend on the gauge or the class reference in which G is given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `G` is not a MixingMeasure, or `x` or the gate is not valid for it.
+    """
+    _check_measure(G)
+    x = as_covariates(x, d=G.d)
+    k, K, d = G.k, G.K, G.d
+    M = as_gate(gate)(x)
+    log_gate, log_expert = gate_log_probabilities(G, x, gate), expert_log_probabilities(G, x)
+    log_g = log_density(G, x, gate)
+    posterior = np.exp(log_gate[..., None, :] + log_expert - log_g[..., None, :, :])  # (..., k, K, m)
+    # r - pi = pi (f / g - 1), written so that it keeps its digits where an expert is close to the mixture.
+    ratio = log_expert - log_g[..., None, :, :]
+    prior = np.exp(log_gate)[..., None, :]
+    gating = np.where(ratio < 1.0, prior * np.expm1(np.minimum(ratio, 1.0)), posterior - prior)
+    gating = np.moveaxis(gating[..., : k - 1, :, :], -3, -1)  # (..., K, m, k - 1)
+    # (..., k, s, l, m): r_is (1[l = s] - f_il), for the free classes l.
+    expert = np.eye(K)[:, : K - 1, None] - np.exp(log_expert)[..., None, : K - 1, :]
+    expert = posterior[..., :, None, :] * expert
+    expert = np.moveaxis(expert, (-4, -2), (-2, -1))  # (..., s, m, k, l)
+    lead = gating.shape[:-1]
+    parts = (
+        gating,
+        gating[..., None] * M[:, None, :],
+        expert,
+        expert[..., None] * x[:, None, None, :],
+    )
+    sizes = (k - 1, (k - 1) * d, k * (K - 1), k * (K - 1) * d)
+    return np.concatenate(
+        [part.reshape(lead + (size,)) for part, size in zip(parts, sizes, strict=True)], axis=-1
+    )
+
+
+def _check_measure(G):
+    if not isinstance(G, MixingMeasure):
+        raise TypeError(message("G", "a MixingMeasure", f"a {type(G).__name__}", "build one first"))
+
+
+def fisher_root(G, design, gate=identity):
+    """A matrix R with R'R the Fisher information: the scores, each times the root of its probability.
+
+    Parameters
+    ----------
+    G : MixingMeasure
+        With batch axes ``...``.
+    design : Design
+        Distribution of X.
+    gate : Gate, str or callable, optional
+        The map M.
+
+    Returns
+    -------
+    ndarray, shape (..., K m, P)
+        Its singular values are the roots of the eigenvalues of the information.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `score`, and if `design` is not a Design for d covariates.
+    """
+    _check_measure(G)
+    check_design(design, G.d)
+    values = score(G, design.points, gate)
+    weight = np.sqrt(np.exp(log_density(G, design.points, gate)) * design.weights)
+    rows = values * weight[..., None]
+    return rows.reshape(rows.shape[:-3] + (rows.shape[-3] * rows.shape[-2], rows.shape[-1]))
+
+
+def fisher_information(G, design, gate=identity):
+    """Fisher information of one observation, E_X sum_s g_s score_s score_s'.
+
+    Parameters and errors are those of `fisher_root`.
+
+    Returns
+    -------
+    ndarray, shape (..., P, P)
+        Symmetric. For its rank or inverse work with `fisher_root`: the product rounds away small eigenvalues.
+    """
+    root = fisher_root(G, design, gate)
+    return np.swapaxes(root, -1, -2) @ root
+
+
+@dataclass(frozen=True, eq=False)
+class NumericalRank:
+    """Rank of a matrix together with what it was decided on.
+
+    Attributes
+    ----------
+    rank : int ndarray (...)
+        Number of singular values above `tolerance`.
+    singular_values : ndarray (..., min(rows, columns))
+        Descending.
+    tolerance : ndarray (...)
+        rtol times the largest singular value.
+    gap : ndarray (...)
+        Last singular value counted divided by the first that is not (infinite if that one is zero or missing;
+        0 for rank 0). A rank with a gap near 1 is not to be trusted.
+    """
+
+    rank: np.ndarray
+    singular_values: np.ndarray
+    tolerance: np.ndarray
+    gap: np.ndarray
+
+
+def numerical_rank(matrix, rtol=None):
+    """Numerical rank with its singular values.
+
+    Parameters
+    ----------
+    matrix : array_like, shape (..., rows, columns)
+        For the rank of a Fisher information pass the result of `fisher_root`, not of `fisher_information`.
+    rtol : float, optional
+        Singular values up to rtol times the largest count as zero; default max(rows, columns) times the
+        machine epsilon.
+
+    Returns
+    -------
+    NumericalRank
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the matrix is not finite or has fewer than two axes, or rtol is not in [0, 1).
+    """
+    matrix = as_float_array(matrix, "matrix", shape=(..., None, None))
+    if matrix.size == 0:
+        raise ValueError(
+            message("matrix", "at least one entry", f"shape {matrix.shape}", "check its construction")
+        )
+    rtol = (
+        max(matrix.shape[-2:]) * np.finfo(float).eps if rtol is None else as_float_array(rtol, "rtol", ndim=0)
+    )
+    if not 0.0 <= rtol < 1.0:
+        raise ValueError(message("rtol", "a number in [0, 1)", f"{rtol}", "use for example 1e-12"))
+    values = np.linalg.svd(matrix, compute_uv=False)
+    tolerance = rtol * values[..., 0]
+    rank = (values > tolerance[..., None]).sum(-1)
+    padded = np.concatenate([values, np.zeros(values.shape[:-1] + (1,))], axis=-1)
+    last = np.take_along_axis(padded, np.maximum(rank - 1, 0)[..., None], -1)[..., 0]
+    following = np.take_along_axis(padded, rank[..., None], -1)[..., 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gap = np.where(rank == 0, 0.0, np.where(following > 0.0, last / following, np.inf))
+    return NumericalRank(rank, values, tolerance, gap)
+
+
+def standard_errors(G, design, gate=identity, n=1):
+    """Asymptotic standard deviations of the maximum likelihood estimator, sqrt(diag(J^-1) / n).
+
+    Parameters
+    ----------
+    G, design, gate
+        As in `fisher_root`; `G` is the truth, with as many atoms as are fitted.
+    n : float
+        Sample size; 1 gives the limit of sqrt(n) times the standard deviation.
+
+    Returns
+    -------
+    ndarray, shape (..., P)
+        Infinite for the coordinates that a singular information leaves undetermined.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `fisher_root`, and if n is not positive.
+
+    Notes
+    -----
+    With the singular value decomposition R = U diag(sigma) V' the p-th variance is sum_i (V_pi / sigma_i)^2.
+    """
+    n = float(as_float_array(n, "n", ndim=0))
+    if n <= 0.0:
+        raise ValueError(message("n", "a positive sample size", f"{n}", "use 1 for the limit of sqrt(n) sd"))
+    root = fisher_root(G, design, gate)
+    if root.shape[-1] == 0:
+        return np.empty(root.shape[:-2] + (0,))
+    columns = root.shape[-1]
+    if root.shape[-2] < columns:  # fewer rows than coordinates: pad, so that all of V comes back
+        padding = np.zeros(root.shape[:-2] + (columns - root.shape[-2], columns))
+        root = np.concatenate([root, padding], axis=-2)
+    _, sigma, right = np.linalg.svd(root, full_matrices=False)  # right (..., i, p)
+    null = sigma <= root.shape[-2] * np.finfo(float).eps * sigma[..., :1]
+    variance = (right / np.where(null, 1.0, sigma)[..., None]) ** 2
+    variance = np.where(null[..., None], 0.0, variance).sum(-2)
+    undetermined = (np.where(null[..., None], right, 0.0) ** 2).sum(-2) > 1e-12
+    return np.where(undetermined, np.inf, np.sqrt(variance / n))
