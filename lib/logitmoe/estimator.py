@@ -1,0 +1,796 @@
+"""Expectation maximisation for softmax gating multinomial logistic mixtures of experts.
+
+The loop is short: :func:`em` alternates an E-step (posterior expert probabilities, and with them the log-likelihood of
+the current parameters) and an M-step (the gate and the experts, each a weighted multinomial logit).  Many fits advance
+together, and those that are done leave the batch and make room for others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ._validation import as_count, as_float_array
+from .data import ChebyshevMoments, WeightedPoints, compression_error
+from .gates import Gate, as_gate, identity
+from .measure import DEFAULT_THETA, MixingMeasure, Theta
+from .model import log_likelihood
+from .model import responsibilities as posterior
+from .multinomial import Logit, maximise, second_moments
+
+__all__ = ["EMResult", "StoppingRule", "Trace", "e_step", "em", "em_from_responsibilities", "m_step"]
+
+#: Relative fall of the log-likelihood that counts as rounding.
+SLACK = 1e-13
+MAX_HALVINGS = 40
+#: Nodes times components times classes that one batch of fits holds: its arrays then stay in a core's cache.
+CACHE_ELEMENTS = 3 * 2**14
+#: Order at which compressed data are first fitted; doubled for those fits that turn out to need more.
+FIRST_ORDER = 32
+#: Relative distance from the boundary of Theta within which a parameter counts as on it.
+FACE = 1e-9
+
+#: Fields of a result that hold one number for each fit.
+FIT_FIELDS = ("log_likelihood", "n_iter", "reason", "at_bound")
+
+REASONS = {
+    "absolute": "the log-likelihood changed by no more than tol",
+    "relative": "the log-likelihood changed by no more than tol times its size",
+    "parameters": "no parameter changed by more than tol",
+    "max_iter": "max_iter iterations were done before the stopping rule was met",
+    "stalled": "no step along the EM direction raised the log-likelihood: a stationary point up to rounding",
+}
+
+
+@dataclass(frozen=True)
+class StoppingRule:
+    r"""When an EM run is declared converged, and after how many iterations it is given up.
+
+    Parameters
+    ----------
+    name : {"absolute", "relative", "parameters"}
+        With :math:`\ell_t` the log-likelihood of the sample and :math:`\theta_t` the parameters after iteration t,
+        stop when :math:`|\ell_t - \ell_{t-1}| \le` ``tol``, when
+        :math:`|\ell_t - \ell_{t-1}| \le` ``tol`` :math:`|\ell_{t-1}|`, or when
+        :math:`\max |\theta_t - \theta_{t-1}| \le` ``tol``.
+    tol : float, default 1e-6
+        Non-negative.  Zero runs on until nothing changes any more.
+    max_iter : int, default 2000
+        At least 1.  Both defaults are those of Appendix D, which does not say which rule its criterion is.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, ``tol`` is negative or not finite, or ``max_iter`` is below 1.
+    """
+
+    name: str = "relative"
+    tol: float = 1e-6
+    max_iter: int = 2000
+
+    def __post_init__(self) -> None:
+        if self.name not in ("absolute", "relative", "parameters"):
+            raise ValueError(
+                f"name: expected 'absolute', 'relative' or 'parameters', got {self.name!r}; "
+                "choose the quantity whose change is to be small"
+            )
+        tol = float(as_float_array(self.tol, "tol", ndim=0))
+        if tol < 0.0:
+            raise ValueError(f"tol: expected a number >= 0, got {tol!r}; pass e.g. 1e-6")
+        object.__setattr__(self, "tol", tol)
+        object.__setattr__(self, "max_iter", as_count(self.max_iter, "max_iter"))
+
+    def met(self, before: np.ndarray, after: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """Whether the rule is met, (B,): log-likelihoods before and after, and the largest parameter change."""
+        if self.name == "parameters":
+            return step <= self.tol
+        change = np.abs(after - before)
+        return change <= (self.tol * np.abs(before) if self.name == "relative" else self.tol)
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """What happened at every iteration.
+
+    Attributes
+    ----------
+    log_likelihood : ndarray, shape (..., T + 1)
+        Entry t is the log-likelihood after t iterations (entry 0: at the start), T the largest number of iterations
+        that any fit took.  A fit that stopped earlier repeats its last value.
+    measure : MixingMeasure or None
+        The parameters likewise, with batch shape (..., T + 1); None unless ``trace="full"`` was asked for.
+    """
+
+    log_likelihood: np.ndarray
+    measure: MixingMeasure | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class EMResult:
+    """The outcome of :func:`em`, for a batch of fits.
+
+    Attributes
+    ----------
+    measure : MixingMeasure, batch shape (...)
+        The fitted parameters, inside Theta.
+    log_likelihood : ndarray, shape (...)
+        The log-likelihood (nats, of the whole sample) of ``measure``.
+    n_iter : ndarray of int, shape (...)
+        Iterations done.
+    reason : ndarray of str, shape (...)
+        Why each fit stopped: the name of the stopping rule that was met, ``"max_iter"`` or ``"stalled"`` (no
+        step along the EM direction raises the log-likelihood: stationary up to rounding).
+    converged : ndarray of bool, shape (...)
+        True unless the reason is ``"max_iter"``.
+    at_bound : ndarray of bool, shape (...)
+        Some parameter sits on the boundary of Theta: the value is the bound's, not the data's.  Perfectly separated
+        data end here.
+    theta : Theta
+        The compact parameter set that the fit was held to.
+    stopping : StoppingRule
+    missing_classes : ndarray of bool, shape (..., K)
+        Classes without a sample.  Their intercepts run to the bound of Theta.
+    compression_error : ndarray, shape (...), or None
+        For compressed data: estimated relative error of ``log_likelihood`` against the raw sample.
+    order : ndarray of int, shape (...), or None
+        For compressed data: number of Chebyshev nodes used for each fit.
+    trace : Trace or None
+    """
+
+    measure: MixingMeasure
+    log_likelihood: np.ndarray
+    n_iter: np.ndarray
+    reason: np.ndarray
+    at_bound: np.ndarray
+    theta: Theta
+    stopping: StoppingRule
+    missing_classes: np.ndarray
+    compression_error: np.ndarray | None = None
+    order: np.ndarray | None = None
+    trace: Trace | None = field(default=None, repr=False)
+
+    @property
+    def converged(self) -> np.ndarray:
+        """Whether the fit stopped before ``max_iter``."""
+        return self.reason != "max_iter"
+
+    @property
+    def duplicate_atoms(self) -> np.ndarray:
+        """Whether two atoms of a fit are equal to 1e-8 in (beta1, a, b): one of them could be merged away."""
+        G = self.measure
+        atoms = np.concatenate([G.beta1, G.a, G.b.reshape(*G.batch_shape, G.k, -1)], axis=-1)
+        gap = np.abs(atoms[..., :, None, :] - atoms[..., None, :, :]).max(axis=-1)
+        return (gap + 2.0 * np.eye(G.k) < 1e-8).any(axis=(-1, -2))
+
+    def __getitem__(self, index) -> EMResult:
+        """The fits at an index of the batch axes."""
+
+        def pick(value):
+            return None if value is None else value[index]
+
+        trace = self.trace
+        if trace is not None:
+            measure = trace.measure
+            if measure is not None:
+                index_all = index if isinstance(index, tuple) else (index,)
+                measure = measure[*index_all]
+            trace = Trace(trace.log_likelihood[index], measure)
+        return EMResult(
+            self.measure[index],
+            self.log_likelihood[index],
+            self.n_iter[index],
+            self.reason[index],
+            self.at_bound[index],
+            self.theta,
+            self.stopping,
+            self.missing_classes[index],
+            pick(self.compression_error),
+            pick(self.order),
+            trace,
+        )
+
+    def best(self, axis: int = -1) -> EMResult:
+        """Keep, along one batch axis (several starts, say), the fit with the highest log-likelihood.
+
+        Raises
+        ------
+        ValueError
+            If there is no such batch axis.
+        """
+        batch = self.log_likelihood.ndim
+        if not -batch <= axis < batch:
+            raise ValueError(
+                f"axis: expected one of the {batch} batch axes of shape {self.log_likelihood.shape}, got {axis}; "
+                "best() needs a batch of fits to choose from"
+            )
+        winner = np.expand_dims(self.log_likelihood.argmax(axis=axis), axis)
+        index = list(np.indices(winner.shape, sparse=True))
+        index[axis] = winner
+        index = tuple(np.squeeze(i, axis=axis) if i.shape[axis] == 1 else i for i in index)
+        return self[index]
+
+    def summary(self) -> str:
+        """What happened, in words: one line per fact, fixed format."""
+        n = self.log_likelihood.size
+        lines = [f"{n} fit{'s' if n != 1 else ''}, {self.measure.k} experts, {self.measure.K} classes"]
+        for name, text in REASONS.items():
+            count = int(np.count_nonzero(self.reason == name))
+            if count:
+                lines.append(f"{count} stopped: {name} ({text})")
+        if self.at_bound.any():
+            lines.append(f"{np.count_nonzero(self.at_bound)} on the boundary of {self.theta}")
+        if self.missing_classes.any():
+            classes = np.flatnonzero(self.missing_classes.reshape(-1, self.measure.K).any(axis=0)) + 1
+            lines.append(f"no sample of class {', '.join(map(str, classes))} (in at least one fit's data)")
+        if self.duplicate_atoms.any():
+            lines.append(f"{np.count_nonzero(self.duplicate_atoms)} with duplicate atoms")
+        return "\n".join(lines)
+
+
+class _Problem:
+    """The data of a batch of fits, arranged for the kernels: designs, their products, the box."""
+
+    def __init__(self, data: WeightedPoints, gate: Gate, theta: Theta) -> None:
+        x = data.points
+        ones = np.ones((len(x), 1))
+        self.gate_design = np.hstack([ones, gate(x)])
+        self.expert_design = np.hstack([ones, x])
+        self.gate_second = second_moments(self.gate_design)
+        self.expert_second = second_moments(self.expert_design)
+        d = x.shape[1]
+        self.gate_radii = np.array([theta.beta0] + d * [theta.beta1])
+        self.expert_radii = np.array([theta.a] + d * [theta.b])
+
+
+@dataclass(slots=True)
+class _State:
+    """A batch of B fits: gate (k categories), experts (K categories, k * B models), class weights (K, B, m)."""
+
+    gate: Logit
+    experts: Logit
+    weights: np.ndarray
+    totals: np.ndarray  # (B, m)
+    size: np.ndarray  # (B,)
+    log_likelihood: np.ndarray  # (B,)
+    expert_targets: np.ndarray  # (K, k * B, m): class weights times posterior expert probabilities
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        k, B, m = self.gate.prob.shape
+        return self.experts.prob.shape[0], k, B, m
+
+
+def _evaluate(problem: _Problem, gate: Logit, experts: Logit, weights, totals, size) -> _State:
+    """The E-step: posterior expert probabilities times class weights, and the log-likelihood."""
+    K = weights.shape[0]
+    k, B, m = gate.prob.shape
+    joint = experts.log_prob.reshape(K, k, B, m) + gate.log_prob
+    peak = joint.max(axis=1)
+    joint -= peak[:, None]
+    np.exp(joint, out=joint)
+    density = joint.sum(axis=1)
+    log_density = np.log(density)
+    log_density += peak
+    joint *= (weights / density)[:, None]
+    log_likelihood = np.einsum("kbm,kbm->b", weights, log_density)
+    return _State(gate, experts, weights, totals, size, log_likelihood, joint.reshape(K, k * B, m))
+
+
+def _advance(problem: _Problem, state: _State) -> tuple[_State, np.ndarray]:
+    """One EM iteration of every fit; and which fits found no step that does not lower the log-likelihood."""
+    K, k, B, m = state.shape
+    gate, experts = _maximise(problem, state)
+    new = _evaluate(problem, gate, experts, state.weights, state.totals, state.size)
+    fall = ~(new.log_likelihood >= state.log_likelihood - SLACK * np.abs(state.log_likelihood))
+    if not fall.any():
+        return new, fall
+
+    index = np.flatnonzero(fall)
+    for _ in range(MAX_HALVINGS):
+        old, far = _take(state, index), _take(new, index)
+        gate_at = old.gate.coefficients + 0.5 * (far.gate.coefficients - old.gate.coefficients)
+        experts_at = old.experts.coefficients + 0.5 * (far.experts.coefficients - old.experts.coefficients)
+        part = _from_coefficients(problem, gate_at, experts_at, old.weights)
+        _put(new, index, part)
+        fall = ~(part.log_likelihood >= old.log_likelihood)
+        index = index[fall]
+        if not index.size:
+            break
+    _put(new, index, _take(state, index))
+    stuck = np.zeros(B, dtype=bool)
+    stuck[index] = True
+    return new, stuck
+
+
+def _maximise(problem: _Problem, state: _State) -> tuple[Logit, Logit]:
+    """The M-step: gate and experts, each a weighted multinomial logit with targets of its own."""
+    K, k, B, m = state.shape
+    gate_targets = state.expert_targets.sum(axis=0)  # (k * B, m), also the total weight of each expert
+    gate = maximise(
+        state.gate,
+        gate_targets.reshape(k, B, m),
+        state.totals,
+        problem.gate_design,
+        problem.gate_second,
+        problem.gate_radii,
+        state.size,
+    )
+    experts = maximise(
+        state.experts,
+        state.expert_targets,
+        gate_targets,
+        problem.expert_design,
+        problem.expert_second,
+        problem.expert_radii,
+        np.tile(state.size, k),
+    )
+    return gate, experts
+
+
+def _from_coefficients(problem, gate_coefficients, expert_coefficients, weights) -> _State:
+    """Evaluate fits at coefficients (k, B, q) and (K, k * B, q) with class weights (K, B, m)."""
+    gate = Logit.at(gate_coefficients, problem.gate_design)
+    experts = Logit.at(expert_coefficients, problem.expert_design)
+    totals = weights.sum(axis=0)
+    return _evaluate(problem, gate, experts, weights, totals, totals.sum(axis=-1))
+
+
+def _take(state: _State, index: np.ndarray) -> _State:
+    K, k, B, m = state.shape
+    inner = (np.arange(k)[:, None] * B + index).ravel()  # the same fits among the k * B expert models
+    return _State(
+        state.gate.take(index),
+        state.experts.take(inner),
+        state.weights[:, index],
+        state.totals[index],
+        state.size[index],
+        state.log_likelihood[index],
+        state.expert_targets[:, inner],
+    )
+
+
+def _put(state: _State, index: np.ndarray, part: _State) -> None:
+    K, k, B, m = state.shape
+    inner = (np.arange(k)[:, None] * B + index).ravel()
+    state.gate.put(index, part.gate)
+    state.experts.put(inner, part.experts)
+    state.log_likelihood[index] = part.log_likelihood
+    state.expert_targets[:, inner] = part.expert_targets
+
+
+def _join(first: _State, second: _State) -> _State:
+    """Two batches as one."""
+    K, k, _, m = first.shape
+
+    def experts(a, b):
+        last = a.shape[-1]
+        parts = [v.reshape(K, k, -1, last) for v in (a, b)]
+        return np.concatenate(parts, axis=2).reshape(K, -1, last)
+
+    def along(axis, a, b):
+        return np.concatenate([a, b], axis=axis)
+
+    f, s = first, second
+    return _State(
+        Logit(*(along(1, getattr(f.gate, n), getattr(s.gate, n)) for n in Logit.__slots__)),
+        Logit(*(experts(getattr(f.experts, n), getattr(s.experts, n)) for n in Logit.__slots__)),
+        along(1, f.weights, s.weights),
+        along(0, f.totals, s.totals),
+        along(0, f.size, s.size),
+        along(0, f.log_likelihood, s.log_likelihood),
+        experts(f.expert_targets, s.expert_targets),
+    )
+
+
+def _pack(G: MixingMeasure) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients of a measure with batch shape (B,): gate (k, B, 1 + d) and experts (K, k * B, 1 + d)."""
+    gate = np.concatenate([G.beta0[..., None], G.beta1], axis=-1).transpose(1, 0, 2)
+    experts = np.concatenate([G.a[..., None], G.b], axis=-1).transpose(2, 1, 0, 3)
+    return gate.copy(), experts.reshape(G.K, -1, 1 + G.d).copy()
+
+
+def _unpack(gate: np.ndarray, experts: np.ndarray, batch_shape: tuple[int, ...]) -> MixingMeasure:
+    """The inverse of :func:`_pack`, with the batch axes given."""
+    k, B, q = gate.shape
+    gate = gate.transpose(1, 0, 2)
+    experts = experts.reshape(-1, k, B, q).transpose(2, 1, 0, 3)
+    return MixingMeasure(gate[..., 0], gate[..., 1:], experts[..., 0], experts[..., 1:]).reshape(batch_shape)
+
+
+def _check(data: WeightedPoints, G: MixingMeasure, theta: Theta, name: str) -> None:
+    if not isinstance(data, WeightedPoints):
+        raise TypeError(
+            f"data: expected WeightedPoints or ChebyshevMoments, got {type(data).__name__}; "
+            "make it with WeightedPoints.from_labels(x, y) or compress(x, y)"
+        )
+    if not isinstance(G, MixingMeasure):
+        raise TypeError(f"{name}: expected a MixingMeasure, got {type(G).__name__}")
+    if not isinstance(theta, Theta):
+        raise TypeError(f"theta: expected a Theta, got {type(theta).__name__}; e.g. Theta.cube(10.0)")
+    for letter, meaning in (("K", "classes"), ("d", "covariates")):
+        if getattr(G, letter) != getattr(data, letter):
+            raise ValueError(
+                f"{name}: expected {letter} = {getattr(data, letter)} {meaning}, as in data, got "
+                f"{letter} = {getattr(G, letter)}; make the two agree"
+            )
+    reference = max(np.abs(G.a[..., -1]).max(initial=0.0), np.abs(G.b[..., -1, :]).max(initial=0.0))
+    if reference > 0.0:
+        raise ValueError(
+            f"{name}: expected class K = {G.K} as the reference (a_K = 0, b_K = 0), got a value of "
+            f"{reference:.3g} there; pass {name}.canonical()"
+        )
+    outside = ~theta.contains(G)
+    if np.any(outside):
+        raise ValueError(
+            f"{name}: expected parameters inside {theta}, got {np.count_nonzero(outside)} of {outside.size} "
+            f"outside; widen theta, or pass theta.clip({name})"
+        )
+
+
+def em(
+    data: WeightedPoints | ChebyshevMoments,
+    start: MixingMeasure,
+    *,
+    gate: Gate | str = identity,
+    theta: Theta = DEFAULT_THETA,
+    stopping: StoppingRule | None = None,
+    trace: str | None = None,
+    batch_size: int | None = None,
+    tol: float = 1e-9,
+) -> EMResult:
+    r"""Maximise the likelihood of a softmax gating multinomial logistic mixture of experts by EM.
+
+    Each iteration computes the posterior expert probabilities (E-step) and maximises the expected complete
+    log-likelihood over the gate and the experts (M-step) by damped Newton inside the box Theta.  The log-likelihood
+    never falls: should the step lower it (beyond a relative 1e-13, rounding), it is halved towards the previous
+    parameters until it does not.
+
+    The gate parameters of the last atom, of which only the differences to the others matter, stay where ``start`` has
+    them, and so do those of class K (zero).  So a fit is in the gauge of its start: use
+    :meth:`MixingMeasure.in_gauge` for another.
+
+    Parameters
+    ----------
+    data : WeightedPoints or ChebyshevMoments
+        The sample, with batch axes that broadcast against those of ``start``.  Compressed samples are fitted on
+        ``FIRST_ORDER`` nodes first; the fits whose estimated compression error then exceeds ``tol`` are run again, from
+        their start, on twice as many, and so on.
+    start : MixingMeasure, batch shape (...)
+        Starting parameters, k of them the number of experts to fit; inside ``theta`` and with class K as the reference.
+    gate : Gate, str or callable, default identity
+        The transformation M of equation (8); the identity gives equation (1).
+    theta : Theta, default the cube of radius 10
+        The compact parameter set.  Fits that end on its boundary are marked ``at_bound``.
+    stopping : StoppingRule, optional
+        Default: relative change at most 1e-6, at most 2,000 iterations.
+    trace : {None, "log_likelihood", "full"}
+        Record the log-likelihood, or that and the parameters, of every iteration.
+    batch_size : int, optional
+        Fits that advance together.  Default: as many as keep a batch in a core's cache.
+    tol : float, default 1e-9
+        For compressed data only: largest accepted estimate of the relative compression error of the log-likelihood.
+
+    Returns
+    -------
+    EMResult
+        With the batch shape of ``data`` and ``start`` broadcast together.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``data`` and ``start`` do not fit together, ``start`` is outside ``theta`` or does not have class K as its
+        reference, or an option is out of range.
+
+    Notes
+    -----
+    Equations (2) and (10) of the paper; Appendix D uses the same algorithm [1]_.
+
+    References
+    ----------
+    .. [1] A. P. Dempster, N. M. Laird and D. B. Rubin, "Maximum likelihood from incomplete data via the EM algorithm",
+       Journal of the Royal Statistical Society B 39 (1977), 1-38.
+    """
+    gate = as_gate(gate)
+    stopping = StoppingRule() if stopping is None else stopping
+    if trace not in (None, "log_likelihood", "full"):
+        raise ValueError(f"trace: expected None, 'log_likelihood' or 'full', got {trace!r}")
+    if batch_size is not None:
+        batch_size = as_count(batch_size, "batch_size")
+    compressed = isinstance(data, ChebyshevMoments)
+    tol = float(as_float_array(tol, "tol", ndim=0))
+    _check(data.points() if compressed else data, start, theta, "start")
+    shape = np.broadcast_shapes(data.batch_shape, start.batch_shape)
+    options = (gate, theta, stopping, trace, batch_size)
+    if compressed:
+        return _run_compressed(data, start.broadcast_to(shape), shape, *options, tol)
+    return _run(data, start.broadcast_to(shape), shape, *options)
+
+
+def em_from_responsibilities(
+    data: WeightedPoints,
+    responsibilities: np.ndarray,
+    *,
+    gate: Gate | str = identity,
+    theta: Theta = DEFAULT_THETA,
+    stopping: StoppingRule | None = None,
+    trace: str | None = None,
+) -> EMResult:
+    """EM that starts with an M-step from given posterior expert probabilities, as many implementations do.
+
+    Parameters
+    ----------
+    data : WeightedPoints, batch shape ()
+    responsibilities : array_like, shape (k, m) or (k, K, m)
+        Starting posterior probability of each expert at each point (and class); non-negative, summing to one over the
+        experts.
+    gate, theta, stopping, trace
+        As for :func:`em`.
+
+    Returns
+    -------
+    EMResult
+        Iteration 0 is the outcome of that first M-step, taken from all parameters equal to zero.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`em`, or if the responsibilities have another shape, are negative or do not sum to one.
+    """
+    gate = as_gate(gate)
+    r = as_float_array(responsibilities, "responsibilities")
+    if not isinstance(data, WeightedPoints):
+        raise TypeError(f"data: expected WeightedPoints, got {type(data).__name__}")
+    if data.batch_shape != ():
+        raise ValueError(f"data: expected no batch axes, got {data.batch_shape}; pass one data set")
+    if r.ndim == 2:
+        r = np.broadcast_to(r[:, None, :], (r.shape[0], data.K, r.shape[1]))
+    if r.ndim != 3 or r.shape[0] < 1 or r.shape[1:] != (data.K, data.m):
+        raise ValueError(
+            f"responsibilities: expected shape (k, {data.m}) or (k, {data.K}, {data.m}), "
+            f"got {np.shape(responsibilities)}; give one row for each expert"
+        )
+    if r.min() < 0.0 or np.abs(r.sum(axis=0) - 1.0).max() > 1e-8:
+        raise ValueError(
+            "responsibilities: expected non-negative numbers that sum to one over the experts, got "
+            f"a smallest value of {r.min():.3g} and sums off by {np.abs(r.sum(axis=0) - 1.0).max():.3g}; "
+            "divide by the sum over axis 0"
+        )
+    k, d = r.shape[0], data.d
+    zero = MixingMeasure(np.zeros(k), np.zeros((k, d)), np.zeros((k, data.K)), np.zeros((k, data.K, d)))
+    start = m_step(r, data, zero, gate=gate, theta=theta)
+    return em(data, start, gate=gate, theta=theta, stopping=stopping, trace=trace)
+
+
+def e_step(G: MixingMeasure, data: WeightedPoints, gate: Gate | str = identity) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior expert probabilities at the data's points, and the log-likelihood.
+
+    Parameters
+    ----------
+    G : MixingMeasure, batch shape (...)
+    data : WeightedPoints
+        Batch axes that broadcast against those of ``G``.
+    gate : Gate, str or callable, default identity
+
+    Returns
+    -------
+    responsibilities : ndarray, shape (..., k, K, m)
+        P(expert i | Y = s, x_l), summing to one over the experts.
+    log_likelihood : ndarray, shape (...)
+    """
+    return posterior(G, data.points, gate), log_likelihood(G, data, gate)
+
+
+def m_step(
+    responsibilities: np.ndarray,
+    data: WeightedPoints,
+    G: MixingMeasure,
+    gate: Gate | str = identity,
+    theta: Theta = DEFAULT_THETA,
+) -> MixingMeasure:
+    """Maximise the expected complete log-likelihood over the gate and the experts, starting from ``G``.
+
+    Parameters
+    ----------
+    responsibilities : array_like, shape (..., k, K, m)
+        Posterior expert probabilities, as from :func:`e_step`.
+    data : WeightedPoints, batch shape broadcastable with that of ``G``
+    G : MixingMeasure, batch shape (...)
+        Where Newton starts; the last atom's gate parameters and class K's are kept.
+    gate, theta
+        As for :func:`em`.
+
+    Returns
+    -------
+    MixingMeasure, batch shape (...)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arguments do not fit together or ``G`` is outside ``theta``.
+    """
+    gate = as_gate(gate)
+    _check(data, G, theta, "G")
+    shape = np.broadcast_shapes(data.batch_shape, G.batch_shape)
+    r = as_float_array(responsibilities, "responsibilities")
+    expected = (G.k, data.K, data.m)
+    if r.shape[-3:] != expected:
+        raise ValueError(
+            f"responsibilities: expected shape (..., {G.k}, {data.K}, {data.m}), got {r.shape}; "
+            "pass what e_step returns for these data"
+        )
+    r = np.broadcast_to(r, (*shape, *expected)).reshape(-1, *expected)
+    problem, weights = _arrange(data, shape, gate, theta)
+    state = _from_coefficients(problem, *_pack(G.broadcast_to(shape).reshape((-1,))), weights(slice(None)))
+    targets = r.transpose(2, 1, 0, 3) * state.weights[:, None]
+    state.expert_targets = targets.reshape(data.K, -1, data.m)
+    gate_model, experts = _maximise(problem, state)
+    return _unpack(gate_model.coefficients, experts.coefficients, shape)
+
+
+def _arrange(data, shape, gate, theta):
+    """The problem, and a function that gives the class weights (K, B, m) of chosen fits of the flattened batch."""
+    flat = np.broadcast_to(data.weights, (*shape, data.K, data.m))
+    positions = np.arange(int(np.prod(shape))).reshape(shape)
+    rows = np.unravel_index(positions.ravel(), shape) if shape else ()
+
+    def weights(index):
+        chosen = flat[tuple(r[index] for r in rows)] if shape else flat[None]
+        return np.ascontiguousarray(chosen.transpose(1, 0, 2))
+
+    return _Problem(data, gate, theta), weights
+
+
+def _run(data, start, shape, gate, theta, stopping, trace, batch_size) -> EMResult:
+    """EM for every fit of a batch.  Fits that stop are replaced by waiting ones, so that the batch stays full."""
+    problem, weights = _arrange(data, shape, gate, theta)
+    K, k = data.K, start.k
+    gate_start, expert_start = _pack(start.reshape((-1,)))
+    fits = gate_start.shape[1]
+    if batch_size is None:
+        batch_size = max(1, CACHE_ELEMENTS // (K * k * data.m))
+    gate_end, expert_end = np.empty_like(gate_start), np.empty_like(expert_start)
+    log_lik, n_iter = np.empty(fits), np.zeros(fits, dtype=int)
+    reason = np.empty(fits, dtype="<U10")
+    record = _Recorder(trace, fits, stopping.max_iter, start)
+
+    def expert_rows(index):
+        return (np.arange(k)[:, None] * fits + index).ravel()
+
+    waiting = np.arange(fits)
+    active = waiting[:0]
+    state = None
+    while active.size or waiting.size:
+        if waiting.size and active.size <= batch_size // 2:
+            fresh, waiting = np.split(waiting, [batch_size - active.size])
+            part = _from_coefficients(
+                problem, gate_start[:, fresh], expert_start[:, expert_rows(fresh)], weights(fresh)
+            )
+            record(fresh, n_iter[fresh], part)
+            state = part if state is None or not active.size else _join(state, part)
+            active = np.concatenate([active, fresh])
+
+        before, before_gate, before_experts = (
+            state.log_likelihood,
+            state.gate.coefficients,
+            state.experts.coefficients,
+        )
+        state, stuck = _advance(problem, state)
+        n_iter[active] += 1
+        record(active, n_iter[active], state)
+
+        step = np.maximum(
+            np.abs(state.gate.coefficients - before_gate).max(axis=(0, 2)),
+            np.abs(state.experts.coefficients - before_experts).max(axis=(0, 2)).reshape(k, -1).max(axis=0),
+        )
+        met = stopping.met(before, state.log_likelihood, step)
+        done = met | stuck | (n_iter[active] >= stopping.max_iter)
+        if done.any():
+            why = np.where(stuck, "stalled", np.where(met, stopping.name, "max_iter"))
+            index, ended = active[done], _take(state, np.flatnonzero(done))
+            gate_end[:, index] = ended.gate.coefficients
+            expert_end[:, expert_rows(index)] = ended.experts.coefficients
+            log_lik[index], reason[index] = ended.log_likelihood, why[done]
+            active = active[~done]
+            state = _take(state, np.flatnonzero(~done))
+
+    on_face = np.maximum(
+        (np.abs(gate_end) >= problem.gate_radii * (1.0 - FACE)).any(axis=(0, 2)),
+        (np.abs(expert_end) >= problem.expert_radii * (1.0 - FACE)).any(axis=(0, 2)).reshape(k, -1).any(axis=0),
+    )
+    missing = np.broadcast_to(np.abs(data.class_totals) <= 1e-9 * data.total[..., None], (*shape, K))
+    return EMResult(
+        _unpack(gate_end, expert_end, shape),
+        log_lik.reshape(shape),
+        n_iter.reshape(shape),
+        reason.reshape(shape),
+        on_face.reshape(shape),
+        theta,
+        stopping,
+        missing,
+        trace=record.result(n_iter, shape),
+    )
+
+
+class _Recorder:
+    """Collects the trace: calls are cheap no-ops unless one was asked for."""
+
+    def __init__(self, trace: str | None, fits: int, max_iter: int, start: MixingMeasure) -> None:
+        self.wanted = trace
+        self.values: list[tuple[np.ndarray, ...]] = []
+        self.fits, self.like = fits, start
+
+    def __call__(self, index: np.ndarray, iteration: np.ndarray, state: _State) -> None:
+        if self.wanted is None:
+            return
+        full = self.wanted == "full"
+        parameters = (state.gate.coefficients, state.experts.coefficients) if full else ()
+        self.values.append((index, iteration.copy(), state.log_likelihood, *parameters))
+
+    def result(self, n_iter: np.ndarray, shape: tuple[int, ...]) -> Trace | None:
+        if self.wanted is None:
+            return None
+        length = int(n_iter.max()) + 1
+        k, K, d = self.like.k, self.like.K, self.like.d
+        log_lik = np.empty((self.fits, length))
+        full = self.wanted == "full"
+        if full:
+            gate = np.empty((k, self.fits, length, 1 + d))
+            experts = np.empty((K, k, self.fits, length, 1 + d))
+        for index, t, values, *parameters in self.values:
+            log_lik[index, t] = values
+            if full:
+                gate[:, index, t] = parameters[0]
+                experts[:, :, index, t] = parameters[1].reshape(K, k, -1, 1 + d)
+        for t in range(1, length):
+            ended = t > n_iter
+            log_lik[ended, t] = log_lik[ended, t - 1]
+            if full:
+                gate[:, ended, t] = gate[:, ended, t - 1]
+                experts[:, :, ended, t] = experts[:, :, ended, t - 1]
+        measure = None
+        if full:
+            measure = _unpack(gate.reshape(k, -1, 1 + d), experts.reshape(K, -1, 1 + d), (*shape, length))
+        return Trace(log_lik.reshape(*shape, length), measure)
+
+
+def _run_compressed(moments, start, shape, gate, theta, stopping, trace, batch_size, tol) -> EMResult:
+    """EM on compressed data: on few nodes first, then from the start again on more, for the fits that need it."""
+    order = min(FIRST_ORDER, moments.order) if trace is None else moments.order
+    result = _run(moments.points(order), start, shape, gate, theta, stopping, trace, batch_size)
+    error = np.asarray(compression_error(result.measure, moments, gate, order))
+    used = np.full(shape, order)
+    while order < moments.order and (error > tol).any():
+        order = min(2 * order, moments.order)
+        redo = np.asarray(error > tol)
+        part_moments, part_start = _pick_moments(moments, shape, redo), start.reshape((-1,))[redo.ravel()]
+        part_shape = part_start.batch_shape
+        part = _run(part_moments.points(order), part_start, part_shape, gate, theta, stopping, None, batch_size)
+        result = _replace_fits(result, redo, part)
+        error = np.array(error)
+        error[redo] = compression_error(part.measure, part_moments, gate, order)
+        used[redo] = order
+    return replace(result, compression_error=error, order=used)
+
+
+def _pick_moments(moments: ChebyshevMoments, shape, mask) -> ChebyshevMoments:
+    """The samples, one for each fit of the batch ``shape`` that is marked in ``mask``."""
+    if moments.batch_shape == ():
+        return moments
+    count = int(np.prod(moments.batch_shape))
+    position = np.broadcast_to(np.arange(count).reshape(moments.batch_shape), shape)[mask]
+    return moments[np.unravel_index(position, moments.batch_shape)]
+
+
+def _replace_fits(result: EMResult, mask: np.ndarray, part: EMResult) -> EMResult:
+    """``result`` with the fits marked in ``mask`` taken from ``part``."""
+
+    def merged(old, new):
+        out = np.array(old)
+        out[mask] = new
+        return out
+
+    G, H = result.measure, part.measure
+    letters = ("beta0", "beta1", "a", "b")
+    arrays = {name: merged(getattr(result, name), getattr(part, name)) for name in FIT_FIELDS}
+    return replace(result, measure=MixingMeasure(*(merged(getattr(G, v), getattr(H, v)) for v in letters)), **arrays)

@@ -1,0 +1,201 @@
+"""Weighted multinomial logit: the one solver behind both M-steps.
+
+The gate and every expert are multinomial logit models that differ only in their design and in their targets: the gate
+regresses the posterior expert weights on :math:`(1, M(x))`, expert :math:`i` regresses the class weights that it is
+held responsible for on :math:`(1, x)`.  Many such problems are solved at once.
+
+Arrays keep the category on the first axis and the node on the last one, ``(C, B, m)``: sums over categories then run
+over long contiguous blocks, and sums over nodes are matrix products.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Logit", "log_softmax", "maximise", "second_moments"]
+
+# Predicted gain, relative to the sample's size, below which a Newton step is the last one: what it leaves is of the
+# order of the gain's square.
+NEWTON_TOL = 1e-8
+MAX_NEWTON = 50
+MAX_HALVINGS = 40
+# Smallest ridge, relative to the mean curvature of the problem, that keeps a flat direction from being followed.
+RIDGE = 1e-12
+# Rounding noise of a sum of log-probabilities, relative to the sum.
+ROUNDING = 1e-13
+
+
+@dataclass(slots=True)
+class Logit:
+    """B multinomial logit models with C categories, evaluated at m nodes.
+
+    Attributes
+    ----------
+    coefficients : ndarray, shape (C, B, q)
+        The last category is the reference: its coefficients are never changed.
+    log_prob, prob : ndarray, shape (C, B, m)
+        Log-probabilities and probabilities at the nodes.
+    """
+
+    coefficients: np.ndarray
+    log_prob: np.ndarray
+    prob: np.ndarray
+
+    @classmethod
+    def at(cls, coefficients: np.ndarray, design: np.ndarray) -> Logit:
+        """Evaluate the models with the given coefficients (C, B, q) on a design (m, q)."""
+        C, B, q = coefficients.shape
+        logits = (coefficients.reshape(C * B, q) @ design.T).reshape(C, B, -1)
+        return cls(coefficients, *log_softmax(logits))
+
+    def take(self, index: np.ndarray) -> Logit:
+        """The models at the given positions of the batch (copied)."""
+        return Logit(self.coefficients[:, index], self.log_prob[:, index], self.prob[:, index])
+
+    def put(self, index: np.ndarray, other: Logit) -> None:
+        """Overwrite the models at the given positions of the batch."""
+        self.coefficients[:, index] = other.coefficients
+        self.log_prob[:, index] = other.log_prob
+        self.prob[:, index] = other.prob
+
+
+def log_softmax(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log-softmax and softmax over the first axis.  ``logits`` is overwritten."""
+    logits -= logits.max(axis=0)
+    prob = np.exp(logits)
+    total = prob.sum(axis=0)
+    prob /= total
+    logits -= np.log(total)
+    return logits, prob
+
+
+def second_moments(design: np.ndarray) -> np.ndarray:
+    """Products of the design's columns, (m, q * q): what a Hessian is a weighted sum of."""
+    m, q = design.shape
+    return (design[:, :, None] * design[:, None, :]).reshape(m, q * q)
+
+
+def maximise(
+    model: Logit,
+    targets: np.ndarray,
+    totals: np.ndarray,
+    design: np.ndarray,
+    second: np.ndarray,
+    radii: np.ndarray,
+    scale: np.ndarray,
+) -> Logit:
+    r"""Maximise :math:`\sum_l \sum_c t_c(x_l) \log p_c(x_l)` over the coefficients in a box, for each of B problems.
+
+    Damped Newton: every step solves with the exact Hessian on the coordinates that are free (a coordinate on the box's
+    face stays there while the gradient points outwards), is projected on the box, and is halved until the objective
+    does not fall [1]_.  A problem whose predicted gain is below ``NEWTON_TOL * scale`` is left after that step: its
+    remaining error is of the order of that gain's square.
+
+    Parameters
+    ----------
+    model : Logit
+        Starting values, (C, B, q), inside the box.
+    targets : ndarray, shape (C, B, m)
+        Target weights; slightly negative values, as compressed data give them, are allowed.
+    totals : ndarray, shape (B, m)
+        ``targets.sum(axis=0)``.
+    design, second : ndarray, shape (m, q) and (m, q * q)
+        The design and its :func:`second_moments`.
+    radii : ndarray, shape (q,)
+        The box is ``|coefficients| <= radii``.
+    scale : ndarray, shape (B,)
+        Size of the sample, the unit of the tolerance.
+
+    Returns
+    -------
+    Logit
+        New arrays; the objective is not below its value at ``model`` (up to rounding).
+
+    References
+    ----------
+    .. [1] D. P. Bertsekas, "Projected Newton methods for optimization problems with simple constraints", SIAM Journal
+       on Control and Optimization 20 (1982), 221-246.
+    """
+    if model.coefficients.shape[0] == 1:
+        return model  # one category: its probability is one
+    best, decrement = _damped_step(model, targets, totals, design, second, radii)
+    index = np.flatnonzero(decrement > NEWTON_TOL * scale)
+    for _ in range(MAX_NEWTON - 1):
+        if not index.size:
+            break
+        part, decrement = _damped_step(best.take(index), targets[:, index], totals[index], design, second, radii)
+        best.put(index, part)
+        index = index[decrement > NEWTON_TOL * scale[index]]
+    return best
+
+
+def _damped_step(model, targets, totals, design, second, radii):
+    """One Newton step of all problems, halved where the objective would fall; and each step's predicted gain."""
+    step, decrement = _newton_direction(model, targets, totals, design, second, radii)
+    old = model.coefficients
+    new = old.copy()
+    new[:-1] += step
+    np.clip(new, -radii, radii, out=new)
+    new[-1] = old[-1]
+    trial = Logit.at(new, design)
+    objective = np.einsum("cbm,cbm->b", targets, model.log_prob)
+    gain = np.einsum("cbm,cbm->b", targets, trial.log_prob) - objective
+    index = np.flatnonzero(~(gain >= -ROUNDING * np.abs(objective)))
+    length = 1.0
+    for _ in range(MAX_HALVINGS):
+        if not index.size:
+            return trial, decrement
+        length *= 0.5
+        shorter = old[:, index]
+        shorter[:-1] += length * step[:, index]
+        np.clip(shorter, -radii, radii, out=shorter)
+        shorter[-1] = old[-1, index]
+        part = Logit.at(shorter, design)
+        trial.put(index, part)
+        gain = np.einsum("cbm,cbm->b", targets[:, index], part.log_prob) - objective[index]
+        index = index[~(gain >= 0.0)]
+    trial.put(index, model.take(index))  # no ascent to be had: stay, and ask for no further step
+    decrement[index] = 0.0
+    return trial, decrement
+
+
+def _newton_direction(model, targets, totals, design, second, radii):
+    """Newton direction (C - 1, B, q) on the free coordinates, and the gain it predicts, (B,)."""
+    coefficients, prob = model.coefficients, model.prob
+    C, B, q = coefficients.shape
+    m = design.shape[0]
+    free = C - 1
+    expected = totals * prob[:free]
+    gradient = ((targets[:free] - expected).reshape(free * B, m) @ design).reshape(free, B, q)
+    hessian = np.empty((B, free, q, free, q))
+    for c in range(free):
+        for e in range(c, free):
+            weight = expected[c] * ((1.0 - prob[c]) if c == e else -prob[e])
+            block = (weight @ second).reshape(B, q, q)
+            hessian[:, c, :, e, :] = block
+            hessian[:, e, :, c, :] = block
+    P = free * q
+    hessian = hessian.reshape(B, P, P)
+    g = gradient.transpose(1, 0, 2).reshape(B, P)
+    diagonal = np.einsum("bii->bi", hessian)  # a writable view
+    curvature = np.abs(diagonal).mean(axis=1)
+
+    at_face = np.abs(coefficients[:free]) >= radii
+    if at_face.any():
+        outward = at_face & (gradient * coefficients[:free] > 0)
+        held = outward.transpose(1, 0, 2).reshape(B, P)
+        g = np.where(held, 0.0, g)
+        hessian *= ~(held[:, :, None] | held[:, None, :])
+        diagonal[held] = 1.0
+    diagonal += (RIDGE * curvature + np.finfo(float).tiny)[:, None]
+
+    step = np.linalg.solve(hessian, g[..., None])[..., 0]
+    decrement = np.einsum("bp,bp->b", g, step)
+    # A Hessian that rounding or quadrature made indefinite: go along the gradient instead.
+    bad = ~(decrement >= 0.0)
+    if bad.any():
+        step[bad] = g[bad] / (curvature[bad] + np.finfo(float).tiny)[:, None]
+        decrement[bad] = np.einsum("bp,bp->b", g[bad], step[bad])
+    return step.reshape(B, free, q).transpose(1, 0, 2), decrement

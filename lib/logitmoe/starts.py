@@ -1,0 +1,250 @@
+"""Starting values for EM, and :func:`fit`, which needs none."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._validation import as_count, as_covariates, as_float_array, as_generator, as_labels
+from .data import WeightedPoints, chebyshev_order, compress
+from .estimator import EMResult, StoppingRule, em
+from .gates import Gate, as_gate, identity
+from .measure import DEFAULT_THETA, MixingMeasure, Theta
+
+__all__ = ["fit", "near_truth", "random_cells", "random_start"]
+
+#: Sample size from which :func:`fit` compresses one-dimensional data.
+COMPRESS_FROM = 5_000
+#: The largest order it takes, and the estimated relative error above which it goes back to the points.
+COMPRESS_ORDER, COMPRESS_TOL = 128, 1e-9
+
+
+def _as_sd(value, name: str) -> float:
+    sd = float(as_float_array(value, name, ndim=0))
+    if sd < 0.0:
+        raise ValueError(f"{name}: expected a standard deviation >= 0, got {sd!r}; pass e.g. 0.05")
+    return sd
+
+
+def _as_shape(size) -> tuple[int, ...]:
+    sizes = size if isinstance(size, tuple) else (size,)
+    return tuple(as_count(n, "size", minimum=0) for n in sizes)
+
+
+def random_cells(k: int, k_true: int, rng: np.random.Generator, size: int | tuple[int, ...] = ()) -> np.ndarray:
+    """Assign k atoms to k_true cells at random, uniformly among the assignments that leave no cell empty.
+
+    Parameters
+    ----------
+    k, k_true : int
+        Numbers of fitted and of true atoms, ``k >= k_true >= 1``.
+    rng : numpy.random.Generator
+    size : int or tuple of int, default ()
+        Batch shape.
+
+    Returns
+    -------
+    ndarray of int, shape (*size, k)
+        The cell, 0 to k_true - 1, of each atom.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``k < k_true``, a count is not a positive integer, or ``rng`` is not a Generator.
+
+    Notes
+    -----
+    The sets S_1, ..., S_k* of the initialisation in Appendix D.1, which does not say how uneven they may be.
+    """
+    rng = as_generator(rng)
+    k, k_true, shape = as_count(k, "k"), as_count(k_true, "k_true"), _as_shape(size)
+    if k < k_true:
+        raise ValueError(f"k: expected at least k_true = {k_true} atoms, got {k}; every cell needs one")
+    cells = np.zeros((int(np.prod(shape)), k), dtype=int)
+    redo = np.arange(len(cells))
+    while redo.size:
+        cells[redo] = rng.integers(k_true, size=(redo.size, k))
+        hit = (cells[redo, :, None] == np.arange(k_true)).any(axis=1).all(axis=-1)
+        redo = redo[~hit]
+    return cells.reshape(*shape, k)
+
+
+def near_truth(
+    truth: MixingMeasure,
+    k: int,
+    rng: np.random.Generator,
+    *,
+    size: int | tuple[int, ...] = (),
+    sd: float = 0.05,
+    split_mass: bool = False,
+    theta: Theta = DEFAULT_THETA,
+) -> MixingMeasure:
+    """Starts around a known truth: each atom is drawn about the true atom of its cell.
+
+    Parameters
+    ----------
+    truth : MixingMeasure, batch shape ()
+    k : int
+        Number of atoms of the start, at least ``truth.k``.
+    rng : numpy.random.Generator
+    size : int or tuple of int, default ()
+        Batch shape of the result.
+    sd : float, default 0.05
+        Standard deviation of the Gaussian draw, the same for every parameter (class K stays zero).
+    split_mass : bool, default False
+        Whether the atoms of a cell share the true atom's mass exp(beta0), or each take it whole.
+    theta : Theta
+        Draws outside are moved to its boundary.
+
+    Returns
+    -------
+    MixingMeasure, batch shape size
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``truth`` has batch axes or lies outside ``theta``, ``k`` is too small, ``sd`` is negative, or ``rng`` is not
+        a Generator.
+
+    Notes
+    -----
+    Appendix D.1; the size of its "small variance" and whether masses are split are not stated there.
+    """
+    rng = as_generator(rng)
+    sd, shape = _as_sd(sd, "sd"), _as_shape(size)
+    if not isinstance(truth, MixingMeasure) or truth.batch_shape != ():
+        raise ValueError("truth: expected one MixingMeasure without batch axes; index it first")
+    if not theta.contains(truth):
+        raise ValueError(f"truth: expected parameters inside {theta}; widen theta")
+    truth = truth.canonical()
+    cells = random_cells(k, truth.k, rng, shape)
+    beta0, beta1, a, b = (v[cells] for v in (truth.beta0, truth.beta1, truth.a, truth.b))
+    if split_mass:
+        beta0 = beta0 - np.log((cells[..., :, None] == cells[..., None, :]).sum(axis=-1))
+    noise = [sd * rng.standard_normal(v.shape) for v in (beta0, beta1, a, b)]
+    noise[2][..., -1] = 0.0
+    noise[3][..., -1, :] = 0.0
+    drawn = (value + shift for value, shift in zip((beta0, beta1, a, b), noise, strict=True))
+    return theta.clip(MixingMeasure(*drawn))
+
+
+def random_start(
+    k: int,
+    K: int,
+    d: int,
+    rng: np.random.Generator,
+    *,
+    size: int | tuple[int, ...] = (),
+    sd: float = 1.0,
+    theta: Theta = DEFAULT_THETA,
+) -> MixingMeasure:
+    """Starts that know nothing of a truth: independent centred Gaussian parameters.
+
+    Parameters
+    ----------
+    k, K, d : int
+        Numbers of atoms (at least 1), classes (at least 2) and covariates (at least 1).
+    rng : numpy.random.Generator
+    size : int or tuple of int, default ()
+        Batch shape of the result.
+    sd : float, default 1.0
+        Standard deviation of every parameter (class K and the last gate stay zero).
+    theta : Theta
+        Draws outside are moved to its boundary.
+
+    Returns
+    -------
+    MixingMeasure, batch shape size
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a count is too small, ``sd`` is negative, or ``rng`` is not a Generator.
+    """
+    rng = as_generator(rng)
+    k, K, d = as_count(k, "k"), as_count(K, "K", minimum=2), as_count(d, "d")
+    sd, shape = _as_sd(sd, "sd"), _as_shape(size)
+    beta0, beta1, a, b = (sd * rng.standard_normal((*shape, *tail)) for tail in ((k,), (k, d), (k, K), (k, K, d)))
+    beta0[..., -1] = 0.0
+    beta1[..., -1, :] = 0.0
+    a[..., -1] = 0.0
+    b[..., -1, :] = 0.0
+    return theta.clip(MixingMeasure(beta0, beta1, a, b))
+
+
+def fit(
+    x: np.ndarray,
+    y: np.ndarray,
+    k: int,
+    *,
+    rng: np.random.Generator,
+    K: int | None = None,
+    gate: Gate | str = identity,
+    starts: int = 10,
+    sd: float = 1.0,
+    theta: Theta = DEFAULT_THETA,
+    stopping: StoppingRule | None = None,
+    compressed: bool | None = None,
+) -> EMResult:
+    """Fit k experts to labelled data: EM from several random starts, the best kept.
+
+    Parameters
+    ----------
+    x : array_like, shape (n, d) or (n,)
+        Covariates.  Scale them to order one: the starts and the default Theta assume it.
+    y : array_like of int, shape (n,)
+        Labels 1 to K.
+    k : int
+        Number of experts.
+    rng : numpy.random.Generator
+        Source of the random starts.
+    K : int, optional
+        Number of classes; default the largest label.
+    gate : Gate, str or callable, default identity
+    starts : int, default 10
+        Number of random starts.
+    sd : float, default 1.0
+        Their spread, see :func:`random_start`.
+    theta : Theta, default the cube of radius 10
+    stopping : StoppingRule, optional
+        Default as for :func:`em`.
+    compressed : bool, optional
+        Fit Chebyshev moments (at most 128 of them) instead of the points, see :func:`em`.  Default: yes for d = 1, at
+        least 5,000 points and a gate that is analytic on the real line, unless the estimated compression error of
+        some fit comes out above 1e-9: then the points themselves are fitted.
+
+    Returns
+    -------
+    EMResult, batch shape ()
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not finite or empty, a label is not an integer in 1..K, or an option is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from logitmoe import TABLE_2, fit, sample
+    >>> rng = np.random.default_rng(1)
+    >>> x, y = sample(TABLE_2, 10_000, rng)
+    >>> result = fit(x, y, 2, rng=rng)
+    >>> str(result.reason), result.measure.k
+    ('relative', 2)
+    """
+    rng = as_generator(rng)
+    x = as_covariates(x)
+    y = as_labels(y, K)
+    if len(x) != len(y):
+        raise ValueError(f"y: expected {len(x)} labels, one for each row of x, got {len(y)}")
+    K = max(int(y.max()), 2) if K is None else as_count(K, "K", minimum=2)
+    k, starts, gate = as_count(k, "k"), as_count(starts, "starts"), as_gate(gate)
+    start = random_start(k, K, x.shape[1], rng, size=starts, sd=sd, theta=theta)
+    options = dict(gate=gate, theta=theta, stopping=stopping)
+    worthwhile = x.shape[1] == 1 and len(x) >= COMPRESS_FROM and gate.pole > 0 and np.ptp(x) > 0
+    if compressed or (compressed is None and worthwhile):
+        domain = (float(x.min()), float(x.max()))
+        p = min(COMPRESS_ORDER, chebyshev_order(theta, K, domain, gate))
+        result = em(compress(x, y, K, domain=domain, p=p), start, **options)
+        if compressed or (result.compression_error <= COMPRESS_TOL).all():
+            return result.best()
+    return em(WeightedPoints.from_labels(x, y, K), start, **options).best()
