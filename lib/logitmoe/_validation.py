@@ -74,9 +74,7 @@ def as_float_array(value, name, ndim=None, shape=None):
             message(name, "a rectangular array of real numbers", "rows of unequal length", "pad or drop rows")
         ) from error
     if array.dtype.kind not in "biuf":
-        raise TypeError(
-            message(name, "real numbers", f"dtype {array.dtype}", "convert it with numpy.asarray(..., dtype=float)")
-        )
+        raise TypeError(message(name, "real numbers", f"dtype {array.dtype}", "convert it to floats"))
     array = array.astype(np.float64, copy=False)
     if ndim is not None and array.ndim != ndim:
         raise ValueError(

@@ -1,8 +1,9 @@
 """Gates M: the map of the covariates that the softmax gate sees.
 
-In the standard model the gate's logits are ``beta1_i' x + beta0_i`` (equation 1 of the paper); in the modified
-model they are ``beta1_i' M(x) + beta0_i`` (equation 8) for a map M from R^d to R^d. The standard model is the
-gate `identity`. Wherever the library takes a gate it accepts a `Gate`, a name of `GATES` or a callable.
+In the standard model the logits of the gate are ``beta1_i' x + beta0_i`` (equation 1 of the paper); in the
+modified model they are ``beta1_i' M(x) + beta0_i`` (equation 8), for a map M from R^d to R^d. The standard
+model is the modified one with the gate `identity`. Wherever the library takes a gate it accepts a `Gate`, a
+name of `GATES` or a callable.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ class Gate:
     function : callable
         ``function(x)`` for x of shape (..., d) returns an array of the same shape.
     pole : float, optional
-        Distance from the real line to the nearest singularity of M in the complex plane: infinite for an entire
-        function, 0 for a map that is not analytic on an interval containing 0. It decides how many Chebyshev
-        moments a compressed sample needs. A map of your own is taken to be entire unless you say otherwise.
+        Distance from the real line to the nearest singularity of M in the complex plane: infinite for an
+        entire function, 0 for a map that is not analytic on an interval containing 0. It decides how many
+        Chebyshev moments a compressed sample needs. A map of your own is taken to be entire unless you say
+        otherwise.
 
     Raises
     ------
@@ -59,10 +61,10 @@ class Gate:
             raise TypeError(message("name", "a str", f"{self.name!r}", "give the gate a name"))
         if not callable(self.function):
             raise TypeError(
-                message("function", "a callable", f"{self.function!r}", "give a function of x of shape (..., d)")
+                message("function", "a callable", f"{self.function!r}", "give a function of x (..., d)")
             )
         if not self.pole >= 0:
-            raise ValueError(message("pole", "a distance >= 0", f"{self.pole!r}", "use math.inf if there is none"))
+            raise ValueError(message("pole", "a distance >= 0", f"{self.pole!r}", "use math.inf for none"))
 
     def __call__(self, x):
         """Return M(x).
@@ -79,12 +81,12 @@ class Gate:
         Raises
         ------
         ValueError
-            If `x` is not finite, if M returns another shape, or if M(x) is not finite somewhere: the message
-            names the gate and the first such x.
+            If `x` is not finite or has no axes, if M returns another shape, or if M(x) is not finite at some
+            x: the message names the gate and the first such x.
         TypeError
             If M returns something else than real numbers.
         """
-        x = as_float_array(x, "x")
+        x = as_float_array(x, "x", shape=(..., None))
         with np.errstate(all="ignore"):  # what is not finite is reported below, with the x that caused it
             value = np.asarray(self.function(x))
         if value.shape != x.shape:
@@ -100,14 +102,14 @@ class Gate:
             raise TypeError(
                 message(f"gate {self.name!r}", "real numbers", f"dtype {value.dtype}", "return a float array")
             )
-        finite = np.isfinite(value)
-        if not finite.all():
-            point = int(np.argmin(finite.reshape(-1, x.shape[-1]).all(axis=1))) if x.ndim else 0
+        if not np.isfinite(value).all():
+            rows, images = x.reshape(-1, x.shape[-1]), value.reshape(-1, x.shape[-1])
+            point = int(np.argmin(np.isfinite(images).all(axis=1)))
             raise ValueError(
                 message(
                     f"gate {self.name!r}",
                     "finite values of M(x)",
-                    f"{value.reshape(-1, *x.shape[-1:])[point]} at x = {x.reshape(-1, *x.shape[-1:])[point]}",
+                    f"{images[point]} at x = {rows[point]}",
                     "leave out the points where the gate is not defined, or choose another gate",
                 )
             )
@@ -193,12 +195,10 @@ def as_gate(gate):
         return gate
     if isinstance(gate, str):
         if gate not in GATES:
-            raise ValueError(
-                message("gate", f"one of {', '.join(GATES)}", f"{gate!r}", "use one of these, power(m) or a callable")
-            )
+            remedy = "use one of these, power(m) or a callable"
+            raise ValueError(message("gate", f"one of {', '.join(GATES)}", f"{gate!r}", remedy))
         return GATES[gate]
     if callable(gate):
         return Gate(getattr(gate, "__name__", type(gate).__name__), gate)
-    raise TypeError(
-        message("gate", "a Gate, a name or a callable", f"{gate!r} of type {type(gate).__name__}", "see GATES")
-    )
+    got = f"{gate!r} of type {type(gate).__name__}"
+    raise TypeError(message("gate", "a Gate, a name or a callable", got, f"use one of {', '.join(GATES)}"))

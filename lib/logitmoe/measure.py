@@ -1,14 +1,14 @@
 """Mixing measures: the parameters of the model, in the paper's letters.
 
 A mixing measure of k atoms is ``G = sum_i exp(beta0_i) delta_(beta1_i, a_i, b_i)``: atom i has the mass
-exp(beta0_i), the gate's slope beta1_i in R^d, and an expert, the multinomial logistic regression with intercepts
-a_i in R^K and slopes b_i in R^(K x d) (Section 1 of the paper). Classes are labelled 1..K; class s is found at
-index s - 1, and class K is the reference.
+exp(beta0_i), the gate's slope beta1_i in R^d, and an expert, the multinomial logistic regression with
+intercepts a_i in R^K and one slope b_is in R^d for each class s (Section 1 of the paper, where b_i is a d x K
+matrix). Classes are labelled 1..K; class s is found at index s - 1, and class K is the reference.
 
-Two parameters are redundant. A translation of all beta0_i by one number, or of all beta1_i by one vector, leaves
-the gate unchanged (Section 1): the choice of a representative is called the gauge here. Adding one (a, b) to all
-the classes of an expert leaves this expert unchanged: the representative with a_iK = 0 and b_iK = 0 is said to be
-in the class reference.
+The parameters are redundant in two ways. A translation of all beta0_i by one number, or of all beta1_i by one
+vector, leaves the gate unchanged (Section 1): the choice of a representative is called the gauge here. Adding
+one pair (a, b) to all the classes of an expert leaves this expert unchanged: the representative with a_iK = 0
+and b_iK = 0 is said to be in the class reference.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _FIELDS = ("beta0", "beta1", "a", "b")
 class MixingMeasure:
     """Mixing measure of k atoms with K classes and d covariates, or a batch of such measures.
 
-    Leading axes, written ``...``, are batch axes: one measure for each index. They must be the same in all four
-    arrays. The arrays are copied and made read-only; methods return new measures.
+    Leading axes, written ``...``, are batch axes: one measure for each index. They must be the same in all
+    four arrays. The arrays are copied and made read-only; methods return new measures.
 
     Parameters
     ----------
@@ -76,9 +76,8 @@ class MixingMeasure:
             array.setflags(write=False)
             object.__setattr__(self, name, array)
         if self.beta0.ndim < 1 or self.beta0.shape[-1] < 1:
-            raise ValueError(
-                message("beta0", "shape (..., k) with k >= 1", f"shape {self.beta0.shape}", "give at least one atom")
-            )
+            got = f"shape {self.beta0.shape}"
+            raise ValueError(message("beta0", "shape (..., k) with k >= 1", got, "give at least one atom"))
         batch, k = self.beta0.shape[:-1], self.beta0.shape[-1]
         d = self.beta1.shape[-1] if self.beta1.ndim else 0
         K = self.a.shape[-1] if self.a.ndim else 0
@@ -89,14 +88,9 @@ class MixingMeasure:
         }
         for name, (letters, shape) in shapes.items():
             if getattr(self, name).shape != shape or 0 in (d, K):
-                raise ValueError(
-                    message(
-                        name,
-                        f"shape {letters} = {shape}, with batch axes and k as in beta0 and K, d >= 1",
-                        f"shape {getattr(self, name).shape}",
-                        f"make it agree with beta0 {self.beta0.shape}, beta1 {self.beta1.shape}, a {self.a.shape}",
-                    )
-                )
+                expected = f"shape {letters} = {shape}, with k and the batch axes of beta0 and with d, K >= 1"
+                remedy = "d is taken from the last axis of beta1 and K from that of a; make the shapes agree"
+                raise ValueError(message(name, expected, f"shape {getattr(self, name).shape}", remedy))
 
     def __repr__(self):
         return f"MixingMeasure(k={self.k}, K={self.K}, d={self.d}, batch_shape={self.batch_shape})"
@@ -126,7 +120,7 @@ class MixingMeasure:
         """Masses exp(beta0) of the atoms, shape (..., k)."""
         return np.exp(self.beta0)
 
-    # -- gauges and references ---------------------------------------------------------------------------------
+    # -- gauges and references -------------------------------------------------------------------------------
 
     def translate(self, t0=0.0, t1=0.0):
         """Translate the gate: beta0 + t0 and beta1 + t1. The density does not change (Section 1).
@@ -175,19 +169,21 @@ class MixingMeasure:
         if name == "as_is":
             return self
         if name == "last":
-            return self._replace(beta0=self.beta0 - self.beta0[..., -1:], beta1=self.beta1 - self.beta1[..., -1:, :])
+            return self._replace(
+                beta0=self.beta0 - self.beta0[..., -1:], beta1=self.beta1 - self.beta1[..., -1:, :]
+            )
         if name == "mean":
             return self._replace(
                 beta0=self.beta0 - self.beta0.mean(axis=-1, keepdims=True),
                 beta1=self.beta1 - self.beta1.mean(axis=-2, keepdims=True),
             )
-        raise ValueError(message("gauge", f"one of {', '.join(GAUGES)}", f"{name!r}", "use one of these names"))
+        raise ValueError(message("gauge", f"one of {', '.join(GAUGES)}", f"{name!r}", "use one of these"))
 
     def canonical(self):
         """Return the measure in the class reference: a_iK = 0 and b_iK = 0 (Section 1). Same density."""
         return self._replace(a=self.a - self.a[..., -1:], b=self.b - self.b[..., -1:, :])
 
-    # -- atoms and classes -------------------------------------------------------------------------------------
+    # -- atoms and classes -----------------------------------------------------------------------------------
 
     def permute(self, order):
         """Reorder the atoms: atom i of the result is atom ``order[i]`` of this measure. Same density.
@@ -206,10 +202,7 @@ class MixingMeasure:
         ValueError
             If `order` is not a permutation.
         """
-        order = _as_permutation(order, self.k, "order")
-        return MixingMeasure(
-            self.beta0[..., order], self.beta1[..., order, :], self.a[..., order, :], self.b[..., order, :, :]
-        )
+        return self._take(_as_permutation(order, self.k, "order"))
 
     def relabel_classes(self, order):
         """Reorder the classes: class index s of the result is class index ``order[s]`` of this measure.
@@ -264,29 +257,29 @@ class MixingMeasure:
         """
         atom = _as_position(atom, self.k, "atom")
         fraction = as_float_array(fraction, "fraction")
-        if not ((fraction > 0) & (fraction < 1)).all():
-            bad = fraction[~((fraction > 0) & (fraction < 1))].flat[0]
-            raise ValueError(message("fraction", "a number inside (0, 1)", f"{bad}", "leave both atoms some mass"))
-        new = {"beta0": np.stack([np.log(fraction), np.log1p(-fraction)], axis=-1)}
-        trailing = {"beta0": (2,), "beta1": (2, self.d), "a": (2, self.K), "b": (2, self.K, self.d)}
-        for name, value in {"beta1": beta1, "a": a, "b": b}.items():
-            if value is not None:
-                new[name] = as_float_array(value, name, shape=(..., *trailing[name]))
+        outside = fraction[(fraction <= 0) | (fraction >= 1)]
+        if outside.size:
+            raise ValueError(
+                message("fraction", "a number inside (0, 1)", f"{outside[0]}", "leave both atoms some mass")
+            )
+        shapes = {"beta1": (2, self.d), "a": (2, self.K), "b": (2, self.K, self.d)}
+        given = {
+            name: as_float_array(value, name, shape=(..., *shapes[name]))
+            for name, value in {"beta1": beta1, "a": a, "b": b}.items()
+            if value is not None
+        }
         batch = _broadcast(
             "fraction, beta1, a and b",
             self.batch_shape,
-            *(value.shape[: value.ndim - len(trailing[name])] for name, value in new.items()),
+            fraction.shape,
+            *(value.shape[: value.ndim - len(shapes[name])] for name, value in given.items()),
         )
-        old = self.broadcast_to(batch)
-        new["beta0"] = new["beta0"] + old.beta0[..., atom, None]
-        fields = {}
-        for name in _FIELDS:
-            axis = len(batch)
-            array = getattr(old, name)
-            before, this, after = np.split(array, [atom, atom + 1], axis=axis)
-            shape = (*batch, *trailing[name])
-            fields[name] = np.concatenate([before, np.broadcast_to(new.get(name, this), shape), after], axis=axis)
-        return MixingMeasure(**fields)
+        G = self.broadcast_to(batch)
+        old = G._take([atom, atom])
+        new = {"beta0": old.beta0 + np.stack([np.log(fraction), np.log1p(-fraction)], axis=-1)}
+        for name, shape in shapes.items():
+            new[name] = np.broadcast_to(given[name], batch + shape) if name in given else getattr(old, name)
+        return G._take([*range(atom), self.k, self.k + 1, *range(atom + 1, self.k)], new)
 
     def merge(self, atoms):
         """Replace several atoms by one of their total mass and of their mass-weighted mean parameters.
@@ -294,8 +287,8 @@ class MixingMeasure:
         Parameters
         ----------
         atoms : sequence of int
-            Distinct indices in 0..k-1, at least one. The new atom takes the place of the first one listed; the
-            atoms that are not listed keep their order.
+            Distinct indices in 0..k-1, at least one. The new atom takes the place of the first one listed;
+            the atoms that are not listed keep their order.
 
         Returns
         -------
@@ -309,33 +302,24 @@ class MixingMeasure:
         """
         atoms = [_as_position(atom, self.k, "atoms") for atom in atoms]
         if not atoms or len(set(atoms)) != len(atoms):
-            raise ValueError(message("atoms", "one or more distinct indices", f"{atoms}", "list each atom once"))
-        first = atoms[0]
-        log_mass = self.beta0[..., atoms]
-        weight = np.exp(log_mass - log_mass.max(axis=-1, keepdims=True))
-        weight = weight / weight.sum(axis=-1, keepdims=True)
-        total = np.logaddexp.reduce(log_mass, axis=-1)
-        keep = [i for i in range(self.k) if i == first or i not in atoms]
-        at = keep.index(first)
-
-        def mean(name):
-            array = getattr(self, name)
-            axis = len(self.batch_shape)
-            listed = np.take(array, atoms, axis=axis)
-            origin = np.take(listed, [0], axis=axis)
-            # Relative to the first atom, so that merging equal atoms returns their parameters exactly.
-            w = weight.reshape(weight.shape + (1,) * (listed.ndim - weight.ndim))
-            merged = np.take(array, keep, axis=axis)
-            merged[(..., at) + (slice(None),) * (array.ndim - axis - 1)] = np.squeeze(
-                origin + (w * (listed - origin)).sum(axis=axis, keepdims=True), axis=axis
+            raise ValueError(
+                message("atoms", "one or more distinct indices", f"{atoms}", "list each atom once")
             )
-            return merged
+        listed = self._take(atoms)
+        total = np.logaddexp.reduce(listed.beta0, axis=-1, keepdims=True)
+        weight = np.exp(listed.beta0 - total)
+        new = {"beta0": total}
+        for name in _FIELDS[1:]:
+            values = getattr(listed, name)
+            axis = len(self.batch_shape)
+            first = np.take(values, [0], axis=axis)
+            w = weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim))
+            # The mean is taken relative to the first atom, so that equal atoms merge to exactly their values.
+            new[name] = first + (w * (values - first)).sum(axis=axis, keepdims=True)
+        order = [self.k if i == atoms[0] else i for i in range(self.k) if i == atoms[0] or i not in atoms]
+        return self._take(order, new)
 
-        beta0 = self.beta0[..., keep]
-        beta0[..., at] = total
-        return MixingMeasure(beta0, mean("beta1"), mean("a"), mean("b"))
-
-    # -- batch axes --------------------------------------------------------------------------------------------
+    # -- batch axes ------------------------------------------------------------------------------------------
 
     def __getitem__(self, index):
         """Index the batch axes, with any index that NumPy accepts.
@@ -346,13 +330,11 @@ class MixingMeasure:
             If the index does not fit the batch axes; in particular if there are none.
         """
         if not self.batch_shape:
-            raise IndexError("a measure without batch axes cannot be indexed; its atoms are in beta0, beta1, a and b")
+            raise IndexError("G[...]: expected batch axes, got none; the atoms are in beta0, beta1, a and b.")
         # Numbering the measures first keeps the index away from the axes k, K and d.
-        chosen = np.arange(prod(self.batch_shape)).reshape(self.batch_shape)[index]
-        n = len(self.batch_shape)
-        return MixingMeasure(
-            **{name: getattr(self, name).reshape(-1, *getattr(self, name).shape[n:])[chosen] for name in _FIELDS}
-        )
+        count, n = prod(self.batch_shape), len(self.batch_shape)
+        chosen = np.arange(count).reshape(self.batch_shape)[index]
+        return self._map(lambda array: array.reshape(count, *array.shape[n:])[chosen])
 
     def reshape(self, batch_shape):
         """Return the measure with its batch axes reshaped; ``-1`` is allowed once, as in `numpy.reshape`.
@@ -365,14 +347,13 @@ class MixingMeasure:
         batch_shape = _as_shape(batch_shape)
         n = len(self.batch_shape)
         try:
-            number = np.empty(self.batch_shape, dtype=bool).reshape(batch_shape).shape
+            batch_shape = np.empty(self.batch_shape).reshape(batch_shape).shape  # replaces a -1
         except ValueError as error:
+            expected = f"a shape of {prod(self.batch_shape)} measures"
             raise ValueError(
-                message("batch_shape", f"{prod(self.batch_shape)} measures", f"{batch_shape}", "keep their number")
+                message("batch_shape", expected, f"{batch_shape}", "keep their number")
             ) from error
-        return MixingMeasure(
-            **{name: getattr(self, name).reshape(number + getattr(self, name).shape[n:]) for name in _FIELDS}
-        )
+        return self._map(lambda array: array.reshape(batch_shape + array.shape[n:]))
 
     def broadcast_to(self, batch_shape):
         """Return the measure repeated along new or broadcast batch axes, by NumPy's rules.
@@ -387,15 +368,9 @@ class MixingMeasure:
             return self
         n = len(self.batch_shape)
         if _broadcast("batch_shape", self.batch_shape, batch_shape) != batch_shape:
-            raise ValueError(
-                message("batch_shape", f"a shape that {self.batch_shape} broadcasts to", f"{batch_shape}", "widen it")
-            )
-        return MixingMeasure(
-            **{
-                name: np.broadcast_to(getattr(self, name), batch_shape + getattr(self, name).shape[n:])
-                for name in _FIELDS
-            }
-        )
+            expected = f"a shape that {self.batch_shape} broadcasts to"
+            raise ValueError(message("batch_shape", expected, f"{batch_shape}", "add axes in front of it"))
+        return self._map(lambda array: np.broadcast_to(array, batch_shape + array.shape[n:]))
 
     @classmethod
     def stack(cls, measures):
@@ -420,12 +395,13 @@ class MixingMeasure:
             raise ValueError(message("measures", "at least one measure", "none", "give a non-empty list"))
         for i, G in enumerate(measures):
             if G.b.shape != measures[0].b.shape:
+                expected = f"measures like the first, {measures[0]}"
                 raise ValueError(
-                    message("measures", f"measures like the first, {measures[0]}", f"{G} at index {i}", "split the list")
+                    message("measures", expected, f"{G} at index {i}", "stack those of one shape")
                 )
         return cls(*(np.stack([getattr(G, name) for G in measures]) for name in _FIELDS))
 
-    # -- vectors -----------------------------------------------------------------------------------------------
+    # -- vectors ---------------------------------------------------------------------------------------------
 
     def to_vector(self):
         """Return the free coordinates: gauge ``"last"`` and class reference, without what these fix at zero.
@@ -438,8 +414,10 @@ class MixingMeasure:
         """
         G = self.in_gauge("last").canonical()
         parts = (G.beta0[..., :-1], G.beta1[..., :-1, :], G.a[..., :-1], G.b[..., :-1, :])
-        return np.concatenate([part.reshape(*self.batch_shape, -1) if part.size else
-                               np.empty((*self.batch_shape, 0)) for part in parts], axis=-1)
+        n = len(self.batch_shape)
+        return np.concatenate(
+            [part.reshape(*self.batch_shape, prod(part.shape[n:])) for part in parts], axis=-1
+        )
 
     @classmethod
     def from_vector(cls, v, k, K, d):
@@ -468,9 +446,7 @@ class MixingMeasure:
         v = as_float_array(v, "v", shape=(..., sum(sizes)))
         batch = v.shape[:-1]
         parts = np.split(v, np.cumsum(sizes)[:-1], axis=-1)
-        beta0, beta1, a, b = (
-            part.reshape(batch + shape) for part, shape in zip(parts, shapes, strict=True)
-        )
+        beta0, beta1, a, b = (part.reshape(batch + shape) for part, shape in zip(parts, shapes, strict=True))
         return cls(
             np.concatenate([beta0, np.zeros((*batch, 1))], axis=-1),
             np.concatenate([beta1, np.zeros((*batch, 1, d))], axis=-2),
@@ -496,7 +472,7 @@ class MixingMeasure:
             + [f"b[{i},{s},{u}]" for i in atoms for s in classes for u in coordinates]
         )
 
-    # -- comparison and files ----------------------------------------------------------------------------------
+    # -- comparison and files --------------------------------------------------------------------------------
 
     def allclose(self, other, rtol=0.0, atol=1e-12):
         """Whether all parameters agree, as they are: no gauge, reference or order of atoms is chosen first.
@@ -522,7 +498,7 @@ class MixingMeasure:
         Parameters
         ----------
         path : str or path-like
-            Its suffix decides the format: ``.json`` (text; one line for each array) or ``.npz`` (NumPy).
+            Its suffix decides the format: ``.json`` (text, one line for each array) or ``.npz`` (NumPy).
 
         Raises
         ------
@@ -530,7 +506,8 @@ class MixingMeasure:
             If the suffix is another one.
         """
         path, suffix = _as_path(path)
-        header = {"format": _FORMAT, "version": _VERSION, "shape": [*self.batch_shape, self.k, self.K, self.d]}
+        shape = [*self.batch_shape, self.k, self.K, self.d]
+        header = {"format": _FORMAT, "version": _VERSION, "shape": shape}
         arrays = {name: getattr(self, name) for name in _FIELDS}
         if suffix == ".json":
             record = {**header, **{name: array.tolist() for name, array in arrays.items()}}
@@ -558,33 +535,28 @@ class MixingMeasure:
         FileNotFoundError
             If there is no such file.
         ValueError
-            If the suffix is another one, or if the content is not a mixing measure of a known version: damaged,
-            a missing array, wrong shapes, numbers that are not finite.
+            If the suffix is another one, or if the content is not a mixing measure of a known version: a
+            damaged file, missing arrays, wrong shapes, numbers that are not finite.
         """
         path, suffix = _as_path(path)
         record = _read_json(path) if suffix == ".json" else _read_npz(path)
-        if str(record.get("format")) != _FORMAT:
-            raise ValueError(
-                message(str(path), f"format {_FORMAT!r}", f"{record.get('format')!r}", "give a file written by save")
-            )
-        if record.get("version") != _VERSION:
-            raise ValueError(
-                message(str(path), f"version {_VERSION}", f"{record.get('version')!r}", "use the matching logitmoe")
-            )
+        for name, value in (("format", _FORMAT), ("version", _VERSION)):
+            if record.get(name) != value:
+                got = repr(record.get(name))
+                raise ValueError(message(str(path), f"{name} {value!r}", got, "give a file written by save"))
         missing = [name for name in ("shape", *_FIELDS) if name not in record]
         if missing:
-            raise ValueError(
-                message(str(path), f"the fields shape, {', '.join(_FIELDS)}", f"no {missing[0]}", "write it again")
-            )
+            expected = f"the fields shape, {', '.join(_FIELDS)}"
+            raise ValueError(message(str(path), expected, f"no {missing[0]}", "give a file written by save"))
         try:
-            *batch, k, K, d = (int(n) for n in record["shape"])
-            # The stored shape is needed for batches without measures, whose lists do not tell it.
+            *batch, k, K, d = (as_count(int(n), "shape", minimum=0) for n in record["shape"])
             shapes = {"beta0": (k,), "beta1": (k, d), "a": (k, K), "b": (k, K, d)}
             fields = {}
             for name in _FIELDS:
                 array, shape = as_float_array(record[name], name), (*batch, *shapes[name])
-                fields[name] = array.reshape(shape) if prod(shape) == 0 == array.size else array
-                as_float_array(fields[name], name, shape=shape)
+                if array.size == prod(shape) == 0:
+                    array = array.reshape(shape)  # the list of a batch without measures does not show k, K, d
+                fields[name] = as_float_array(array, name, shape=shape)
             return cls(**fields)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: not a readable mixing measure: {error}") from error
@@ -593,10 +565,22 @@ class MixingMeasure:
         """Return a copy with some arrays replaced."""
         return MixingMeasure(**{name: fields.get(name, getattr(self, name)) for name in _FIELDS})
 
+    def _map(self, function):
+        """Return the measure of the four arrays that `function` returns for those of this one."""
+        return MixingMeasure(*(function(getattr(self, name)) for name in _FIELDS))
+
+    def _take(self, order, new=None):
+        """Return the atoms in `order`, where k, k + 1, ... are the atoms of the arrays `new`, if given."""
+        axis = len(self.batch_shape)
+        fields = {name: getattr(self, name) for name in _FIELDS}
+        if new is not None:
+            fields = {name: np.concatenate([fields[name], new[name]], axis=axis) for name in _FIELDS}
+        return MixingMeasure(**{name: np.take(fields[name], order, axis=axis) for name in _FIELDS})
+
 
 @dataclass(frozen=True)
 class Theta:
-    """The compact parameter set, a box: |beta0| <= ..., |beta1| <= ..., |a| <= ..., |b| <= ... entry by entry.
+    """The compact set of parameters: a box that bounds the modulus of every entry of beta0, beta1, a and b.
 
     The box is asked of the parameters as they are, in the gauge and class reference that the measure has.
 
@@ -683,7 +667,7 @@ def _as_position(value, size, name):
     """Return an index in 0..size-1."""
     position = as_count(value, name, minimum=0)
     if position >= size:
-        raise ValueError(message(name, f"an index in 0..{size - 1}", f"{position}", "atoms are counted from 0"))
+        raise ValueError(message(name, f"an index in 0..{size - 1}", f"{position}", "count atoms from 0"))
     return position
 
 
@@ -710,15 +694,16 @@ def _read_json(path):
     except ValueError as error:
         raise ValueError(f"{path}: not a JSON text: {error}") from error
     if not isinstance(record, dict):
-        raise ValueError(message(str(path), "a JSON object", type(record).__name__, "give a file written by save"))
+        raise ValueError(message(str(path), "a JSON object", type(record).__name__, "use a file of save"))
     return record
 
 
 def _read_npz(path):
     try:
-        with path.open("rb") as file, zipfile.ZipFile(file):
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                return {name: archive[name] if archive[name].ndim else archive[name].item() for name in archive.files}
-    except (zipfile.BadZipFile, EOFError, ValueError, KeyError) as error:
+        with zipfile.ZipFile(path):  # NumPy would take a file that is not an archive for a pickle
+            pass
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+            return {name: array if array.ndim else array.item() for name, array in arrays.items()}
+    except (zipfile.BadZipFile, EOFError, ValueError) as error:
         raise ValueError(f"{path}: not a readable .npz archive: {error}") from error

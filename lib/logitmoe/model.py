@@ -1,13 +1,13 @@
 """The softmax gating multinomial logistic mixture of experts.
 
-The conditional density of the class Y given the covariates X is (equation 8 of the paper; equation 1 when the gate
-M is the identity)::
+The conditional density of the class Y given the covariates X is (equation 8 of the paper; equation 1 when the
+gate M is the identity)::
 
     g_G(Y = s | x) = sum_i softmax_i(beta1_i' M(x) + beta0_i) softmax_s(a_is + b_is' x).
 
 Everything is computed from logarithms of probabilities, with the largest logit subtracted first, so that
-results are finite and normalised for logits of hundreds. Shapes: m points x of d covariates, a measure of k atoms,
-K classes and batch axes ``...``. Class s is at index s - 1.
+results are finite and normalised for logits of hundreds. Shapes: m points x of d covariates, a measure of k
+atoms, K classes and batch axes ``...``. Class s is at index s - 1.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ._validation import as_count, as_covariates, as_float_array, as_generator, 
 from .gates import as_gate, identity
 from .measure import MixingMeasure
 
-#: Points in a block of `sample`: the temporary arrays of a block stay in the processor's cache.
-_BLOCK = 1 << 13
+#: Numbers in the largest temporary array of `sample`: 256 KiB, so that a block stays in the cache.
+_BLOCK = 1 << 15
 
 
 def gate_log_probabilities(G, x, gate=identity):
@@ -161,14 +161,12 @@ def log_likelihood(G, data, gate=identity):
     Raises
     ------
     TypeError, ValueError
-        If `data` has no points or weights, if their shapes do not agree with each other and with d and K of the
-        measure, or if the gate fails.
+        If `data` has no points or weights, if their shapes do not agree with each other and with d and K of
+        the measure, or if the gate fails.
     """
     points, weights = (getattr(data, name, None) for name in ("points", "weights"))
     if points is None or weights is None:
-        raise TypeError(
-            message("data", "points and weights", f"a {type(data).__name__}", "use WeightedPoints.from_labels(x, y)")
-        )
+        raise TypeError(message("data", "points and weights", f"{type(data).__name__}", "use WeightedPoints"))
     points = as_covariates(points, "data.points", d=G.d)
     weights = as_float_array(weights, "data.weights", shape=(..., G.K, len(points)))
     return (weights * log_density(G, points, gate)).sum(axis=(-2, -1))
@@ -228,8 +226,8 @@ def sample(G, n, rng, *, covariates=None, gate=identity):
         hence it must come from a seed, as with ``numpy.random.default_rng(seed)``, and successive calls give
         independent samples.
     covariates : callable or array_like, optional
-        Either ``f(rng, n)`` that returns an array of shape (n, d), such as `uniform`, or the covariates themselves,
-        of shape (n, d), or (n,) when d = 1. Default: uniform on [0, 1]^d.
+        Either ``f(rng, n)`` that returns an array of shape (n, d), such as `uniform`, or the covariates
+        themselves, of shape (n, d), or (n,) when d = 1. Default: uniform on [0, 1]^d.
     gate : Gate, str or callable, optional
         The map M.
 
@@ -254,9 +252,10 @@ def sample(G, n, rng, *, covariates=None, gate=identity):
 def sample_chunks(G, n, rng, *, chunk=1 << 20, covariates=None, gate=identity):
     """Draw the sample of `sample` piece by piece, in memory that does not grow with n.
 
-    Covariates and classes come from two streams, so the pieces do not depend on their size: with a generator in the
-    same state, the concatenated pieces equal the result of `sample`, bit for bit, for every `chunk`. (If `covariates`
-    is a callable of yours, this holds when it draws its rows one after the other, as `uniform` does.)
+    Covariates and classes come from two streams, so that the draws do not depend on the size of the pieces:
+    with equal generators, the concatenated pieces are the result of `sample`, for every `chunk`. Two provisos:
+    a callable of yours for `covariates` must draw its rows one after the other, as `uniform` does; and a class
+    may differ if its uniform number lies within rounding (about 1e-16) of a step of the distribution function.
 
     Parameters
     ----------
@@ -278,9 +277,14 @@ def sample_chunks(G, n, rng, *, chunk=1 << 20, covariates=None, gate=identity):
         As in `sample`, at the call and not at the first piece, save for what `covariates` returns.
     """
     if not isinstance(G, MixingMeasure) or G.batch_shape:
-        raise ValueError(message("G", "a measure without batch axes", f"{G!r}", "sample G[index] one at a time"))
+        raise ValueError(message("G", "a measure without batch axes", f"{G!r}", "sample each G[index]"))
     n, chunk, gate = as_count(n, "n"), as_count(chunk, "chunk"), as_gate(gate)
-    x_rng, y_rng = as_generator(rng).spawn(2)
+    rng = as_generator(rng)
+    try:
+        x_rng, y_rng = rng.spawn(2)
+    except TypeError as error:
+        expected, remedy = "a Generator made from a seed", "use numpy.random.default_rng(seed)"
+        raise TypeError(message("rng", expected, "one that cannot spawn", remedy)) from error
     if covariates is None:
         covariates = uniform(d=G.d)
     if not callable(covariates):
@@ -306,30 +310,35 @@ def _check_length(x, n):
 
 
 def _sample_classes(G, x, rng, gate):
-    """Draw classes at the rows of x, block by block."""
-    y = np.empty(len(x), dtype=np.int64)
-    for start in range(0, len(x), _BLOCK):
-        points = x[start : start + _BLOCK]
-        weight = _softmax(_affine(G.beta0, G.beta1, gate(points)), axis=-2)
-        # P(Y = s) for all but the last class; the distribution function at the last is one.
-        expert = _softmax(_affine(G.a, G.b, points), axis=-2)[:, :-1]
-        cumulative = np.cumsum((weight[:, None] * expert).sum(axis=0), axis=0)
-        u = rng.random(len(points))
-        y[start : start + _BLOCK] = 1 + (u >= cumulative).sum(axis=0)
+    """Draw classes at the rows of x, block by block, by inversion of the distribution function."""
+    y = np.ones(len(x), dtype=np.int64)
+    block = max(1, _BLOCK // (G.k * G.K))
+    for start in range(0, len(x), block):
+        points, labels = x[start : start + block], y[start : start + block]
+        weight = _shifted_exp(_affine(G.beta0, G.beta1, gate(points)))
+        expert = _shifted_exp(_affine(G.a, G.b, points))
+        # The gate is left unnormalised: its sum goes to the uniform number's side of the comparison.
+        threshold = rng.random(len(points)) * weight.sum(axis=0)
+        weight /= expert.sum(axis=1)
+        cumulative = 0.0
+        for s in range(G.K - 1):  # the distribution function is one at the last class
+            cumulative += (weight * expert[:, s]).sum(axis=0)
+            labels += threshold >= cumulative
     return y
 
 
 def _affine(intercept, slope, x):
     """Return intercept + slope' x: (..., c) and (..., c, d) at (m, d) give (..., c, m)."""
-    return slope @ x.T + intercept[..., None]
-
-
-def _softmax(logits, axis):
-    """Return the softmax along an axis, overwriting the logits."""
-    logits -= logits.max(axis=axis, keepdims=True)
-    np.exp(logits, out=logits)
-    logits /= logits.sum(axis=axis, keepdims=True)
+    # For d = 1 the product of matrices is an outer product, which NumPy computes faster by broadcasting.
+    logits = slope * x.T if x.shape[1] == 1 else slope @ x.T
+    logits += intercept[..., None]
     return logits
+
+
+def _shifted_exp(logits):
+    """Return the exponential of logits (..., c, m) minus their largest over c, overwriting the logits."""
+    logits -= logits.max(axis=-2, keepdims=True)
+    return np.exp(logits, out=logits)
 
 
 def _log_softmax(logits, axis):
