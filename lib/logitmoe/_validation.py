@@ -77,9 +77,7 @@ def as_float_array(value, name, ndim=None, shape=None):
         raise TypeError(message(name, "real numbers", f"dtype {array.dtype}", "convert it to floats"))
     array = array.astype(np.float64, copy=False)
     if ndim is not None and array.ndim != ndim:
-        raise ValueError(
-            message(name, f"{ndim} axes", f"shape {array.shape}", "reshape it or add the missing axes")
-        )
+        raise ValueError(message(name, f"{ndim} axes", f"shape {array.shape}", "reshape it or add the missing axes"))
     if shape is not None and not _matches(array.shape, shape):
         raise ValueError(
             message(name, f"shape {_describe_shape(shape)}", f"shape {array.shape}", "make the shapes agree")
@@ -169,7 +167,7 @@ def as_labels(y, K=None, name="y"):
         raise ValueError(message(name, "at least one label", "none", "check the filter that left no data"))
     if array.dtype.kind not in "iuf":
         raise TypeError(message(name, allowed, f"dtype {array.dtype}", remedy))
-    top = array.max() if K is None else K
+    top = 2**53 if K is None else K  # floats hold whole numbers exactly up to there
     with np.errstate(invalid="ignore"):  # the comparison below answers False for a NaN
         good = (array >= 1) & (array <= top) & (array == np.floor(array)) & np.isfinite(array)
     if not good.all():

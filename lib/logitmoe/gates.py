@@ -60,9 +60,7 @@ class Gate:
         if not isinstance(self.name, str):
             raise TypeError(message("name", "a str", f"{self.name!r}", "give the gate a name"))
         if not callable(self.function):
-            raise TypeError(
-                message("function", "a callable", f"{self.function!r}", "give a function of x (..., d)")
-            )
+            raise TypeError(message("function", "a callable", f"{self.function!r}", "give a function of x (..., d)"))
         if not self.pole >= 0:
             raise ValueError(message("pole", "a distance >= 0", f"{self.pole!r}", "use math.inf for none"))
 
@@ -167,9 +165,7 @@ def power(m):
 
 
 #: The gates that can be called by name.
-GATES = MappingProxyType(
-    {gate.name: gate for gate in (identity, sigmoid, tanh, cos, sin, log_abs, normalize)}
-)
+GATES = MappingProxyType({gate.name: gate for gate in (identity, sigmoid, tanh, cos, sin, log_abs, normalize)})
 
 
 def as_gate(gate):

@@ -87,7 +87,7 @@ class MixingMeasure:
             "b": ("(..., k, K, d)", (*batch, k, K, d)),
         }
         for name, (letters, shape) in shapes.items():
-            if getattr(self, name).shape != shape or 0 in (d, K):
+            if getattr(self, name).shape != shape or 0 in shape[len(batch) :]:
                 expected = f"shape {letters} = {shape}, with k and the batch axes of beta0 and with d, K >= 1"
                 remedy = "d is taken from the last axis of beta1 and K from that of a; make the shapes agree"
                 raise ValueError(message(name, expected, f"shape {getattr(self, name).shape}", remedy))
@@ -169,9 +169,7 @@ class MixingMeasure:
         if name == "as_is":
             return self
         if name == "last":
-            return self._replace(
-                beta0=self.beta0 - self.beta0[..., -1:], beta1=self.beta1 - self.beta1[..., -1:, :]
-            )
+            return self._replace(beta0=self.beta0 - self.beta0[..., -1:], beta1=self.beta1 - self.beta1[..., -1:, :])
         if name == "mean":
             return self._replace(
                 beta0=self.beta0 - self.beta0.mean(axis=-1, keepdims=True),
@@ -302,9 +300,7 @@ class MixingMeasure:
         """
         atoms = [_as_position(atom, self.k, "atoms") for atom in atoms]
         if not atoms or len(set(atoms)) != len(atoms):
-            raise ValueError(
-                message("atoms", "one or more distinct indices", f"{atoms}", "list each atom once")
-            )
+            raise ValueError(message("atoms", "one or more distinct indices", f"{atoms}", "list each atom once"))
         listed = self._take(atoms)
         total = np.logaddexp.reduce(listed.beta0, axis=-1, keepdims=True)
         weight = np.exp(listed.beta0 - total)
@@ -350,9 +346,7 @@ class MixingMeasure:
             batch_shape = np.empty(self.batch_shape).reshape(batch_shape).shape  # replaces a -1
         except ValueError as error:
             expected = f"a shape of {prod(self.batch_shape)} measures"
-            raise ValueError(
-                message("batch_shape", expected, f"{batch_shape}", "keep their number")
-            ) from error
+            raise ValueError(message("batch_shape", expected, f"{batch_shape}", "keep their number")) from error
         return self._map(lambda array: array.reshape(batch_shape + array.shape[n:]))
 
     def broadcast_to(self, batch_shape):
@@ -396,9 +390,7 @@ class MixingMeasure:
         for i, G in enumerate(measures):
             if G.b.shape != measures[0].b.shape:
                 expected = f"measures like the first, {measures[0]}"
-                raise ValueError(
-                    message("measures", expected, f"{G} at index {i}", "stack those of one shape")
-                )
+                raise ValueError(message("measures", expected, f"{G} at index {i}", "stack those of one shape"))
         return cls(*(np.stack([getattr(G, name) for G in measures]) for name in _FIELDS))
 
     # -- vectors ---------------------------------------------------------------------------------------------
@@ -415,9 +407,7 @@ class MixingMeasure:
         G = self.in_gauge("last").canonical()
         parts = (G.beta0[..., :-1], G.beta1[..., :-1, :], G.a[..., :-1], G.b[..., :-1, :])
         n = len(self.batch_shape)
-        return np.concatenate(
-            [part.reshape(*self.batch_shape, prod(part.shape[n:])) for part in parts], axis=-1
-        )
+        return np.concatenate([part.reshape(*self.batch_shape, prod(part.shape[n:])) for part in parts], axis=-1)
 
     @classmethod
     def from_vector(cls, v, k, K, d):
