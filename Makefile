@@ -1,0 +1,65 @@
+# `make book` builds the book and `make test` runs every test; each first sets up what it needs in .venv.
+
+# The first of these that is Python 3.11 or newer and can make environments; `make PYTHON=... book` overrides.
+PYTHON = $(shell for python in python3.13 python3.12 python3.11 python3 python; do \
+	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& { echo $$python; break; }; done)
+WORKERS = 2
+
+RUN = .venv/bin/python -m
+INSTALLED = .venv/.installed
+BUILT = _build/.built
+SOURCES = _config.yml _toc.yml $(shell find _ext book lib/logitmoe -type f \
+	-not -path '*/.*' -not -path '*/__pycache__/*')
+
+# One thread for each process, and no settings from the reader's home: the same numbers and figures everywhere.
+export OPENBLAS_NUM_THREADS = 1
+export OMP_NUM_THREADS = 1
+export IPYTHONDIR = $(CURDIR)/.venv/ipython
+export MPLCONFIGDIR = $(CURDIR)/.venv/matplotlib
+export PYTHONNOUSERSITE = 1
+
+.PHONY: help book test execute lint clean distclean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make book      build the book into _build/html (open _build/html/index.html)"
+	@echo "make test      run every test: the library, the chapters' numbers, the book's structure and its pages"
+	@echo "make execute   run the chapters and store their outputs; CHAPTERS=book/model.ipynb for one"
+	@echo "make lint      check the style of the code"
+	@echo "make clean     remove the built book;  make distclean: and the environment"
+
+book: $(BUILT)
+	@echo "The book is built: open _build/html/index.html"
+
+# -W -n: any warning, and any reference without a target, fails the build. --all: a change in lib/ changes every page.
+$(BUILT): $(INSTALLED) $(SOURCES)
+	rm -rf _build
+	.venv/bin/jupyter-book build . --all -W -n --keep-going
+	@touch $@
+
+test: lint $(BUILT)
+	$(RUN) pytest -n $(WORKERS) --dist loadscope --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg tests book
+
+execute: $(INSTALLED)
+	.venv/bin/python tools/execute.py $(CHAPTERS)
+
+lint: $(INSTALLED)
+	$(RUN) ruff check .
+
+# The last line lets matplotlib find its fonts now: it says so on stderr, which would fail the first chapter.
+$(INSTALLED): requirements.txt constraints.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer, with venv and ensurepip, was not found;" \
+		"install it (Debian: python3-venv) or say make PYTHON=/path/to/python" >&2; exit 1; }
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(RUN) pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	$(RUN) pip check
+	@.venv/bin/python -c 'import matplotlib.font_manager' 2>/dev/null
+	@touch $@
+
+clean:
+	rm -rf _build
+
+distclean: clean
+	rm -rf .venv

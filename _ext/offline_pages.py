@@ -1,0 +1,54 @@
+"""Sphinx extension: the built book opens from disk and sends no request to any other place.
+
+* MathJax comes with the book. Of the 12 MB that the package sphinx-mathjax-offline carries, the 2 MB that
+  ``tex-chtml.js`` can ask for are copied into ``_static/mathjax``.
+* thebe (run a cell on a public server) is taken out: its script is loaded from a content delivery network and its
+  inline configuration, present twice, throws an error on every page.
+"""
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.errors import ExtensionError
+
+MATHJAX = ("tex-chtml.js", "output/chtml/fonts/woff-v2", "input/tex/extensions")
+
+
+def copy_mathjax(app, exception):
+    """Copy the MathJax files into the output, once the pages are written."""
+    if exception is not None or app.builder.format != "html":
+        return
+    package = find_spec("sphinx-mathjax-offline")
+    if package is None:
+        raise ExtensionError("sphinx-mathjax-offline is not installed: pip install -r requirements.txt")
+    source = Path(package.submodule_search_locations[0], "static", "mathjax")
+    target = Path(app.outdir, "_static", "mathjax")
+    for name in MATHJAX:
+        if (source / name).is_dir():
+            shutil.copytree(source / name, target / name, dirs_exist_ok=True)
+        else:
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source / name, target / name)
+
+
+def drop_thebe_scripts(app, pagename, templatename, context, doctree):
+    """Leave thebe's scripts out of a page's head."""
+    context["script_files"] = [
+        script for script in context["script_files"] if "thebe" not in f"{script.filename} {script.attributes}"
+    ]
+
+
+def drop_thebe_nodes(app, doctree, docname):
+    """Leave thebe's configuration out of a page's body."""
+    for node in list(doctree.findall(nodes.raw)):
+        if "thebe" in node.astext() or node.astext().startswith("<script>kernelName"):
+            node.parent.remove(node)
+
+
+def setup(app):
+    app.connect("build-finished", copy_mathjax)
+    app.connect("html-page-context", drop_thebe_scripts, priority=900)
+    app.connect("doctree-resolved", drop_thebe_nodes, priority=900)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
