@@ -11,10 +11,15 @@ def add_summary(app, what, name, obj, options, lines):
     """Append an autosummary of the public functions and classes to the docstring of a module."""
     if what != "module":
         return
-    public = [key for key in getattr(obj, "__all__", vars(obj)) if not key.startswith("_")]
-    own = [key for key in public if isinstance(vars(obj)[key], (type, FunctionType)) and vars(obj)[key].__module__ == name]
-    if own:
-        lines += ["", ".. autosummary::", "   :nosignatures:", "", *(f"   {key}" for key in own), ""]
+    listed = [
+        key
+        for key in getattr(obj, "__all__", vars(obj))
+        if isinstance(vars(obj)[key], (type, FunctionType))
+        and vars(obj)[key].__module__ == name
+        and key[0] != "_"
+    ]
+    if listed:
+        lines += ["", ".. autosummary::", "   :nosignatures:", "", *(f"   {key}" for key in listed), ""]
 
 
 def setup(app):

@@ -36,7 +36,9 @@ def copy_mathjax(app, exception):
 def drop_thebe_scripts(app, pagename, templatename, context, doctree):
     """Leave thebe's scripts out of a page's head."""
     context["script_files"] = [
-        script for script in context["script_files"] if "thebe" not in f"{script.filename} {script.attributes}"
+        script
+        for script in context["script_files"]
+        if "thebe" not in f"{script.filename} {script.attributes}"
     ]
 
 

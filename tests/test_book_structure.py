@@ -23,11 +23,17 @@ spec = importlib.util.spec_from_file_location("execute", ROOT / "tools" / "execu
 tool = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tool)
 
-ENTRIES = re.findall(r"^\s*(?:- )?(?:root|file): *(\S+)", (ROOT / "_toc.yml").read_text("utf-8"), re.MULTILINE)
+ENTRIES = re.findall(
+    r"^\s*(?:- )?(?:root|file): *(\S+)", (ROOT / "_toc.yml").read_text("utf-8"), re.MULTILINE
+)
 CHAPTERS = tool.chapters()
-PAGES = [path for entry in ENTRIES for path in (ROOT / f"{entry}.ipynb", ROOT / f"{entry}.md") if path.exists()]
+PAGES = [
+    path for entry in ENTRIES for path in (ROOT / f"{entry}.ipynb", ROOT / f"{entry}.md") if path.exists()
+]
 
-MACHINE_PATH = re.compile(r"(?<![\w./~])(?:/(?:home|root|tmp|usr|opt|var|mnt|work|Users|private)/|~/|[A-Z]:\\)|site-packages")
+MACHINE_PATH = re.compile(
+    r"(?<![\w./~])(?:/(?:home|root|tmp|usr|opt|var|mnt|work|Users|private)/|~/|[A-Z]:\\)|site-packages"
+)
 TIME_OF_DAY = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d|\b\d\d:\d\d:\d\d\b")
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}")
 NUMPY_SCALAR = re.compile(r"\bnp\.(?:float|int|uint|complex|bool|str)\w*\(")
@@ -75,9 +81,13 @@ def machine_traces(notebook):
     for n, cell in enumerate(notebook.cells, 1):
         texts = [cell.source, *(output_texts(cell) if cell.cell_type == "code" else [])]
         for pattern, name in ((MACHINE_PATH, "machine path"), (TIME_OF_DAY, "time of day")):
-            yield from (f"cell {n}: {name} {hit.group()!r}" for text in texts for hit in pattern.finditer(text))
+            yield from (
+                f"cell {n}: {name} {hit.group()!r}" for text in texts for hit in pattern.finditer(text)
+            )
         for pattern, name in ((ADDRESS, "memory address"), (NUMPY_SCALAR, "repr of a NumPy scalar")):
-            yield from (f"cell {n}: {name} {hit.group()!r}" for text in texts[1:] for hit in pattern.finditer(text))
+            yield from (
+                f"cell {n}: {name} {hit.group()!r}" for text in texts[1:] for hit in pattern.finditer(text)
+            )
 
 
 def long_cells(notebook):
@@ -144,9 +154,15 @@ SPOILED = {
     "never run": (unrun_cells, lambda cells: cells[1].update(execution_count=None)),
     "run out of order": (unrun_cells, lambda cells: cells[2].update(execution_count=7)),
     "empty cell": (unrun_cells, lambda cells: cells[1].update(source=" ")),
-    "stored error": (errors, lambda cells: cells[1].outputs.append(new_output("error", ename="E", evalue="e"))),
+    "stored error": (
+        errors,
+        lambda cells: cells[1].outputs.append(new_output("error", ename="E", evalue="e")),
+    ),
     "stderr": (errors, lambda cells: cells[1].outputs.append(stream("Warning: x", "stderr"))),
-    "path in an output": (machine_traces, lambda cells: cells[1].outputs.append(stream("read /home/me/x.json"))),
+    "path in an output": (
+        machine_traces,
+        lambda cells: cells[1].outputs.append(stream("read /home/me/x.json")),
+    ),
     "path in a source": (machine_traces, lambda cells: cells[1].update(source="open('/tmp/x')")),
     "path in the text": (machine_traces, lambda cells: cells[0].update(source="See `~/book`.")),
     "time in an output": (machine_traces, lambda cells: cells[1].outputs.append(stream("2026-01-02 10:11"))),
@@ -155,7 +171,10 @@ SPOILED = {
     "31 lines": (long_cells, lambda cells: cells[1].update(source="x = 1\n" * 31)),
     "times of execution": (metadata_noise, lambda cells: cells[1].metadata.update(execution={"t": "now"})),
     "no caption": (undescribed_figures, lambda cells: cells[2].metadata["mystnb"]["figure"].pop("caption")),
-    "no name": (undescribed_figures, lambda cells: cells[2].metadata["mystnb"]["figure"].update(name="curve")),
+    "no name": (
+        undescribed_figures,
+        lambda cells: cells[2].metadata["mystnb"]["figure"].update(name="curve"),
+    ),
     "no alt text": (undescribed_figures, lambda cells: cells[2].metadata["mystnb"].pop("image")),
     "two images": (undescribed_figures, lambda cells: cells[2].outputs.append(cells[2].outputs[0])),
 }
@@ -185,20 +204,25 @@ def test_other_kernel_is_noise():
 
 def test_contents_and_chapters_agree():
     assert len(CHAPTERS) >= 3
-    assert [entry for entry in ENTRIES if not any((ROOT / f"{entry}{end}").exists() for end in (".ipynb", ".md"))] == []
-    assert len(PAGES) == len(ENTRIES), "a page exists both as .md and .ipynb"
-    stray = {path for path in BOOK.rglob("*") if path.suffix in (".ipynb", ".md") and ".ipynb_checkpoints" not in path.parts}
+    found = [path.relative_to(ROOT).with_suffix("").as_posix() for path in PAGES]
+    assert found == ENTRIES, "each page of _toc.yml is one .ipynb or one .md"
+    stray = {
+        path
+        for path in [*BOOK.rglob("*.ipynb"), *BOOK.rglob("*.md")]
+        if ".ipynb_checkpoints" not in path.parts
+    }
     assert stray - set(PAGES) == set(), "not in _toc.yml"
 
 
 def test_figure_names_and_glue_keys_are_unique():
     names, keys = [], []
-    for path in CHAPTERS:
-        for _, cell in code_cells(nbformat.read(path, as_version=4)):
-            names += [name] if (name := cell.metadata.get("mystnb", {}).get("figure", {}).get("name")) else []
-            keys += [output.metadata.scrapbook.name for output in cell.outputs if "scrapbook" in output.get("metadata", {})]
-    for kind, found in (("figure names", names), ("glue keys", keys)):
-        assert sorted(found) == sorted(set(found)), f"{kind} used twice: {({x for x in found if found.count(x) > 1})}"
+    cells = [cell for path in CHAPTERS for _, cell in code_cells(nbformat.read(path, as_version=4))]
+    for cell in cells:
+        names += [cell.metadata.mystnb.figure.name] if "figure" in cell.metadata.get("mystnb", {}) else []
+        metadata = [output.get("metadata", {}) for output in cell.outputs]
+        keys += [entry.scrapbook.name for entry in metadata if "scrapbook" in entry]
+    assert [name for name in names if names.count(name) > 1] == []
+    assert [key for key in keys if keys.count(key) > 1] == []
 
 
 def page_text(path):
@@ -211,7 +235,8 @@ def page_text(path):
 
 def test_citations_are_in_the_bibliography():
     known = set(parse_file(str(BOOK / "references.bib")).entries)
-    cited = {(path.name, key.strip()) for path in PAGES for hit in CITATION.findall(page_text(path)) for key in hit.split(",")}
+    lists = [(path.name, keys) for path in PAGES for keys in CITATION.findall(page_text(path))]
+    cited = {(page, key.strip()) for page, keys in lists for key in keys.split(",")}
     assert cited, "the book cites nothing"
     assert {(page, key) for page, key in cited if key not in known} == set()
 
@@ -226,8 +251,12 @@ def test_every_reference_has_a_doi_or_an_address():
 
 
 def test_api_page_shows_every_public_module():
-    modules = {path.stem for path in (ROOT / "lib" / "logitmoe").glob("*.py") if not path.stem.startswith("_")}
-    shown = re.findall(r"^\.\. automodule:: logitmoe\.(\w+)$", (BOOK / "api.md").read_text("utf-8"), re.MULTILINE)
+    modules = {
+        path.stem for path in (ROOT / "lib" / "logitmoe").glob("*.py") if not path.stem.startswith("_")
+    }
+    shown = re.findall(
+        r"^\.\. automodule:: logitmoe\.(\w+)$", (BOOK / "api.md").read_text("utf-8"), re.MULTILINE
+    )
     assert sorted(shown) == sorted(modules)
 
 
@@ -260,11 +289,13 @@ def small_chapter(tmp_path_factory):
 
 
 def run_nbval(path):
-    """Run nbval on a notebook in a process of its own; the lines of its summary that name a failed cell, and the rest."""
+    """Run nbval on a notebook in a process of its own; return the cells that failed, and the finished process."""
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-sanitize-with", str(SANITIZE), path.name]
     command += ["-rf", "--rootdir=.", "-p", "no:cacheprovider", "-p", "no:xdist", "--color=no"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, env=environment, timeout=300)
+    done = subprocess.run(
+        command, cwd=path.parent, capture_output=True, text=True, env=environment, timeout=300
+    )
     return re.findall(r"^FAILED .*::(Cell \d+)", done.stdout, re.MULTILINE), done
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 HTML = Path(__file__).resolve().parent.parent / "_build" / "html"
-PAGES = sorted(path.relative_to(HTML).as_posix() for path in HTML.rglob("*.html") if "_static" not in path.parts)
+PAGES = sorted(
+    path.relative_to(HTML).as_posix() for path in HTML.rglob("*.html") if "_static" not in path.parts
+)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -71,7 +73,9 @@ def browser(tmp_path_factory):
     chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
     driver = shutil.which("chromedriver")
     if not chromium or not driver:
-        unavailable("Chromium or chromedriver is not installed (Debian: apt install chromium chromium-driver)")
+        unavailable(
+            "Chromium or chromedriver is not installed (Debian: apt install chromium chromium-driver)"
+        )
     if not PAGES:
         unavailable("the book is not built: run `make book` first")
     from selenium import webdriver
@@ -119,7 +123,9 @@ def problems(browser, url):
             address = message["params"]["request"]["url"]
             if not re.match(r"file://|data:|blob:", address):
                 found.append(f"request to another place: {address}")
-    found += [f"console: {entry['message']}" for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    found += [
+        f"console: {entry['message']}" for entry in browser.get_log("browser") if entry["level"] == "SEVERE"
+    ]
     return found
 
 
@@ -141,7 +147,10 @@ BAD = {
     "formula left alone": ('<span class="math notranslate">x^2</span>', "formula not typeset"),
     "dollar": ("<p>$x$</p>", "raw TeX in the text"),
     "missing image": ('<img src="no-such-file.png" alt="a">', "image does not load"),
-    "image without alt text": ('<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">', "image without alt text"),
+    "image without alt text": (
+        '<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">',
+        "image without alt text",
+    ),
     "wide block": ('<div style="width: 800px">wide</div>', "wider than 390 px"),
     "other place": ('<script src="http://127.0.0.1:9/a.js"></script>', "request to another place"),
     "script error": ("<script>undefinedFunction()</script>", "console: "),
@@ -151,7 +160,9 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_page_is_caught(browser, tmp_path, name):
     html, expected = BAD[name]
-    original = HTML / next(page for page in PAGES if "mathjax/tex-chtml.js" in (HTML / page).read_text("utf-8"))
+    original = HTML / next(
+        page for page in PAGES if "mathjax/tex-chtml.js" in (HTML / page).read_text("utf-8")
+    )
     text = original.read_text("utf-8")
     text = text.replace("<head>", f'<head><base href="{original.parent.as_uri()}/">', 1)
     page = tmp_path / "bad.html"

@@ -24,7 +24,9 @@ CELL_METADATA = ("tags", "mystnb")
 
 def chapters(root=ROOT):
     """Paths of the notebooks in the table of contents, in its order."""
-    entries = re.findall(r"^\s*(?:- )?(?:root|file): *(\S+)", (root / "_toc.yml").read_text("utf-8"), re.MULTILINE)
+    entries = re.findall(
+        r"^\s*(?:- )?(?:root|file): *(\S+)", (root / "_toc.yml").read_text("utf-8"), re.MULTILINE
+    )
     return [path for path in (root / f"{entry}.ipynb" for entry in entries) if path.exists()]
 
 
@@ -32,7 +34,9 @@ def normalise(notebook):
     """Remove, in place, the metadata that says nothing about the chapter."""
     notebook.metadata = nbformat.from_dict(NOTEBOOK_METADATA)
     for cell in notebook.cells:
-        cell.metadata = nbformat.from_dict({key: cell.metadata[key] for key in CELL_METADATA if key in cell.metadata})
+        cell.metadata = nbformat.from_dict(
+            {key: cell.metadata[key] for key in CELL_METADATA if key in cell.metadata}
+        )
     return notebook
 
 
