@@ -325,10 +325,21 @@ def test_indexing_with_a_mask_and_an_empty_result():
 
 
 def test_index_must_stay_in_the_batch_axes():
-    with pytest.raises(IndexError, match="too many indices"):
+    with pytest.raises(IndexError, match=r"^G\[index\]: expected an index of the batch axes \(2,\), got \(0, 0\)"):
         random_measure(batch=(2,))[0, 0]
-    with pytest.raises(IndexError, match="expected batch axes, got none"):
+    with pytest.raises(IndexError, match=r"^G\[index\]: expected an index of the batch axes \(2,\), got 2;"):
+        random_measure(batch=(2,))[2]
+    with pytest.raises(IndexError, match=r"^G\[index\]: expected an index of the batch axes \(\), got 0"):
         random_measure()[0]
+    assert_equal(random_measure()[()], random_measure())
+
+
+def test_iteration_over_the_first_batch_axis():
+    G = random_measure(batch=(2, 3))
+    assert_equal(MixingMeasure.stack(G), G)
+    assert [H.batch_shape for H in G] == [(3,), (3,)]
+    with pytest.raises(TypeError, match="^iteration: expected batch axes, got none"):
+        list(random_measure())
 
 
 def test_reshape_stack_and_broadcast():
@@ -484,6 +495,20 @@ def test_damaged_npz(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match="bad.npz: not a readable .npz archive"):
             MixingMeasure.load(path)
+
+
+def test_npz_with_objects_is_not_unpickled(tmp_path):
+    fields = {name: getattr(random_measure(), name) for name in FIELDS[:3]}
+    np.savez(
+        tmp_path / "bad.npz",
+        format="logitmoe.MixingMeasure",
+        version=1,
+        shape=[3, 3, 2],
+        b=np.array([print], dtype=object),
+        **fields,
+    )
+    with pytest.raises(ValueError, match="bad.npz: not a readable .npz archive: Object arrays cannot be loaded"):
+        MixingMeasure.load(tmp_path / "bad.npz")
 
 
 def test_npz_of_other_arrays(tmp_path):

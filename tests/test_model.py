@@ -303,8 +303,8 @@ def test_uniform_covariates():
 
 
 def test_sampling_at_extreme_logits():
-    # Class 2 is certain left of zero and class 1 right of it; class 3 never comes.
-    G = MixingMeasure([700, -700], [[0], [0]], np.zeros((2, 3)) - [0, 0, 700], [[[700], [-700], [0]]] * 2)
+    # Class 2 is all but certain left of zero and class 1 right of it; class 3 never comes.
+    G = MixingMeasure([2000, -2000], [[0], [0]], [[0, 0, -2000]] * 2, [[[2000], [-2000], [0]]] * 2)
     x, y = sample(G, 1000, np.random.default_rng(1), covariates=uniform(-1, 1))
     clear = np.abs(x[:, 0]) > 0.05
     np.testing.assert_array_equal(y[clear], np.where(x[clear, 0] > 0, 1, 2))

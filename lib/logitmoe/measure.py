@@ -301,13 +301,13 @@ class MixingMeasure:
         atoms = [_as_position(atom, self.k, "atoms") for atom in atoms]
         if not atoms or len(set(atoms)) != len(atoms):
             raise ValueError(message("atoms", "one or more distinct indices", f"{atoms}", "list each atom once"))
+        axis = len(self.batch_shape)
         listed = self._take(atoms)
         total = np.logaddexp.reduce(listed.beta0, axis=-1, keepdims=True)
         weight = np.exp(listed.beta0 - total)
         new = {"beta0": total}
         for name in _FIELDS[1:]:
             values = getattr(listed, name)
-            axis = len(self.batch_shape)
             first = np.take(values, [0], axis=axis)
             w = weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim))
             # The mean is taken relative to the first atom, so that equal atoms merge to exactly their values.
@@ -325,12 +325,26 @@ class MixingMeasure:
         IndexError
             If the index does not fit the batch axes; in particular if there are none.
         """
-        if not self.batch_shape:
-            raise IndexError("G[...]: expected batch axes, got none; the atoms are in beta0, beta1, a and b.")
         # Numbering the measures first keeps the index away from the axes k, K and d.
         count, n = prod(self.batch_shape), len(self.batch_shape)
-        chosen = np.arange(count).reshape(self.batch_shape)[index]
+        try:
+            chosen = np.arange(count).reshape(self.batch_shape)[index]
+        except IndexError as error:
+            expected, remedy = f"an index of the batch axes {self.batch_shape}", "atoms are in beta0, beta1, a, b"
+            raise IndexError(message("G[index]", expected, f"{index!r}", remedy)) from error
         return self._map(lambda array: array.reshape(count, *array.shape[n:])[chosen])
+
+    def __iter__(self):
+        """Iterate over the first batch axis.
+
+        Raises
+        ------
+        TypeError
+            If there are no batch axes.
+        """
+        if not self.batch_shape:
+            raise TypeError(message("iteration", "batch axes", "none", "atoms are in beta0, beta1, a, b"))
+        return (self[i] for i in range(self.batch_shape[0]))
 
     def reshape(self, batch_shape):
         """Return the measure with its batch axes reshaped; ``-1`` is allowed once, as in `numpy.reshape`.
