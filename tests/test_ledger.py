@@ -1,0 +1,53 @@
+"""Verdicts: the vocabulary is closed, and what a notebook stores is what comes back."""
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from logitmoe.ledger import MIME, VERDICTS, Verdict, collect
+
+FIELDS = dict(item="Proposition 2.1", claim="$G$ is determined.", verdict=VERDICTS[2], evidence="A pair was found.")
+
+
+def test_a_verdict_survives_a_notebook(tmp_path):
+    code = f"from logitmoe.ledger import Verdict\nVerdict(**{FIELDS!r})"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code), nbformat.v4.new_code_cell("1 + 1")])
+    NotebookClient(notebook, timeout=60).execute()
+    path = tmp_path / "chapter.ipynb"
+    nbformat.write(notebook, path)
+    assert collect([path]) == {path: [Verdict(**FIELDS)]}
+    data = notebook.cells[0].outputs[0].data
+    assert set(data) == {"text/plain", "text/markdown", MIME}
+    assert "fails as printed" in data["text/markdown"] and "warning" in data["text/markdown"]
+
+
+def test_every_verdict_renders():
+    for verdict in VERDICTS:
+        bundle = Verdict(**FIELDS | dict(verdict=verdict, reading="Up to translation."))._repr_mimebundle_()
+        assert verdict in bundle["text/markdown"] and "Up to translation." in bundle["text/markdown"]
+
+
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        (dict(verdict="true"), ValueError, "verdict: expected one of 'holds'"),
+        (dict(evidence=" "), ValueError, "evidence: expected a sentence"),
+        (dict(verdict=VERDICTS[1]), ValueError, "reading: expected the reading"),
+        (dict(item=3), TypeError, "item: expected a string, got int"),
+    ],
+)
+def test_bad_verdicts(change, error, message):
+    with pytest.raises(error, match=message):
+        Verdict(**FIELDS | change)
+
+
+def test_bad_notebooks(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        collect([tmp_path / "none.ipynb"])
+    path = tmp_path / "a.ipynb"
+    path.write_text("[]")
+    with pytest.raises(ValueError, match="a.ipynb is not one"):
+        collect([path])
+    path.write_text('{"cells": [{"outputs": [{"data": {"%s": {"x": 1}}}]}]}' % MIME)
+    with pytest.raises(ValueError, match="not a verdict"):
+        collect([path])
