@@ -1,5 +1,7 @@
 """Verdicts: the vocabulary is closed, and what a notebook stores is what comes back."""
 
+import json
+
 import nbformat
 import pytest
 from nbclient import NotebookClient
@@ -48,6 +50,6 @@ def test_bad_notebooks(tmp_path):
     path.write_text("[]")
     with pytest.raises(ValueError, match="a.ipynb is not one"):
         collect([path])
-    path.write_text('{"cells": [{"outputs": [{"data": {"%s": {"x": 1}}}]}]}' % MIME)
+    path.write_text(json.dumps({"cells": [{"outputs": [{"data": {MIME: {"x": 1}}}]}]}))
     with pytest.raises(ValueError, match="not a verdict"):
         collect([path])
