@@ -1,5 +1,7 @@
 """EM: monotone, exact against a naive reference, invariant, batched, and clear about what happened."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -475,3 +477,14 @@ def test_bad_starts():
         random_start(0, 2, 1, rng)
     with pytest.raises(ValueError, match="y: expected 3 labels"):
         fit([0.1, 0.2, 0.3], [1, 2], 2, rng=rng)
+
+
+def test_eight_thousand_fits_need_little_memory():
+    moments = compress(*draw(TRUTH, 5_000, 90), 2, p=32)
+    start = near_truth(TRUTH, 3, np.random.default_rng(91), size=8_000)
+    tracemalloc.start()
+    result = em(moments, start, stopping=StoppingRule("absolute", 0.0, 3))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert result.log_likelihood.shape == (8_000,)
+    assert peak < 2**28  # a quarter of the 1 GiB that is promised
