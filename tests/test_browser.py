@@ -54,10 +54,12 @@ OVERFLOW = r"""
 const width = document.documentElement.clientWidth;
 if (document.documentElement.scrollWidth <= width) return [];
 const scrolls = e => e && e !== document.body
-  && (/auto|scroll|hidden/.test(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
+  && (/auto|scroll|hidden|clip/.test(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
 const wide = [...document.body.querySelectorAll("*")].filter(
-  e => e.getBoundingClientRect().right > width + 1 && !scrolls(e.parentElement));
-return wide.slice(0, 5).map(e => e.tagName + "." + e.className + ": " + e.textContent.trim().slice(0, 60));
+  e => e.getBoundingClientRect().left + e.scrollWidth > width + 1 && !scrolls(e) && !e.closest(".skip-link"));
+const innermost = wide.filter(e => !wide.some(other => e !== other && e.contains(other)));
+const named = innermost.map(e => e.tagName + "." + e.className + ": " + e.textContent.trim().slice(0, 60));
+return named.length ? named.slice(0, 5) : ["(no single element found)"];
 """
 
 
@@ -97,6 +99,14 @@ def set_width(browser, width):
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
 
 
+def wait_for_redirect(browser):
+    """index.html sends the reader to the first chapter: wait for it."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    script = """return document.readyState === "complete" && !document.querySelector('meta[http-equiv="refresh" i]')"""
+    WebDriverWait(browser, 30).until(lambda browser: browser.execute_script(script))
+
+
 def problems(browser, url):
     """Open a page and return everything that is wrong with it, one line each."""
     browser.get("about:blank")
@@ -104,6 +114,7 @@ def problems(browser, url):
     browser.get_log("performance")
     set_width(browser, WIDTHS[0])
     browser.get(url)
+    wait_for_redirect(browser)
     report = browser.execute_async_script(REPORT)
     if "failed" in report:
         return [f"MathJax failed: {report['failed']}"]
