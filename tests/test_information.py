@@ -97,7 +97,7 @@ def test_information_is_the_mean_product_of_scores():
 
 
 def mp_information(G, M=lambda x: x):
-    """Fisher matrix of a K = 2, k = 2, d = 1 measure for X ~ U[0, 1]: derivatives by the product rule, 50 digits."""
+    """Fisher matrix of a K = 2, k = 2, d = 1 measure for X ~ U[0, 1], from the derivatives of g, 50 digits."""
     u0, u1 = (mpmath.mpf(float(v)) for v in (G.beta0[0], G.beta1[0, 0]))
     lines = [(mpmath.mpf(float(G.a[i, 0])), mpmath.mpf(float(G.b[i, 0, 0]))) for i in range(2)]
     logistic = lambda t: 1 / (1 + mpmath.exp(-t))  # noqa: E731
@@ -142,7 +142,7 @@ def test_the_designs_of_the_paper_are_nearly_singular():
     assert values[[0, -1]] == pytest.approx([0.2467, 1.345e-10], rel=1e-3)
     assert standard_errors(TABLE_2, DESIGN).max() == pytest.approx(8.226e4, rel=1e-3)
     assert standard_errors(TABLE_2, DESIGN, n=1e10).max() == pytest.approx(0.8226, rel=1e-3)
-    # The gate decides: three orders of magnitude between sigmoid and x^3.
+    # The gate decides: two orders of magnitude between sigmoid and x^3.
     assert (
         standard_errors(TABLE_2, DESIGN, power(3)).max()
         < 1e4
