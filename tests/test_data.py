@@ -459,6 +459,24 @@ def test_the_rule_is_not_vacuous():
     assert interpolation_error(G, (-1.0, 1.0), int(0.65 * p)) > 1e-10 * np.log(2)
 
 
+@pytest.mark.parametrize(("K", "d", "low", "high"), [(2, 1, 0.0, 1.0), (3, 1, -3.0, 3.0), (2, 2, -1.0, 4.0)])
+def test_the_rule_of_the_identity_in_closed_form(K, d, low, high):
+    theta, tol = Theta(beta0=1.0, beta1=2.0, a=40.0, b=0.5), 1e-9
+    D, A = (theta.b, theta.a) if K == 2 else (2 * theta.b, 2 * theta.a)
+    h, middle = (high - low) / 2, (high + low) / 2
+    eta = np.arcsinh(np.pi / (2 * (theta.beta1 + D) * h)) * np.linspace(0, 1, 20_002)[1:-1]
+    phi = 2 * (theta.beta1 + D) * h * np.sinh(eta)
+    X = abs(middle) + h * np.cosh(eta) + (d - 1) * (abs(middle) + h)
+    H = np.log1p((K - 1) * np.exp(A + D * X)) - 2 * np.log(np.cos(phi / 2)) + phi
+    p = chebyshev_order(theta, K, np.tile((low, high), (d, 1)), tol=tol)
+
+    def bound(p):
+        factor = d * (1 + 2 / np.pi * np.log(p) if d == 2 else 1.0)
+        return (factor * 4 * H * np.exp((1 - p) * eta) / np.expm1(eta)).min() / np.log(K)
+
+    assert bound(p) <= tol * 1.01 and bound(p - 1) > tol * 0.99
+
+
 def test_the_rule_moves_the_right_way():
     theta = Theta.cube(3.0)
     p = chebyshev_order(theta, 2)

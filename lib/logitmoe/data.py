@@ -746,7 +746,7 @@ def chebyshev_order(theta: Theta, K: int, domain=(0.0, 1.0), gate: Gate = identi
                 trial = 0.5 * (low + high)
                 low, high = (trial, high) if spread(trial) < np.pi else (low, trial)
             limit = low
-        eta = limit * np.arange(1, 100) / 100.0
+        eta = limit * (1.0 - np.geomspace(1e-4, 0.99, 100))  # the best is near the limit
         phi = np.array([spread(e) for e in eta])
         farthest = np.abs(middle) + half * np.where(np.arange(d) == axis, np.cosh(eta)[:, None], 1.0)
         log_range = np.logaddexp(0.0, np.log(K - 1.0) + intercept + slope * farthest.sum(axis=1))
