@@ -257,7 +257,7 @@ def test_api_page_shows_every_public_module():
     shown = re.findall(
         r"^\.\. automodule:: logitmoe\.(\w+)$", (BOOK / "api.md").read_text("utf-8"), re.MULTILINE
     )
-    assert sorted(shown) == sorted(modules)
+    assert sorted(shown) == sorted(modules), "book/api.md has one automodule for each public module"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
