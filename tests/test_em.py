@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from logitmoe.data import ChebyshevMoments, WeightedPoints, compress
 from logitmoe.estimator import EMResult, StoppingRule, e_step, em, em_from_responsibilities, m_step
 from logitmoe.gates import as_gate, power
-from logitmoe.measure import MixingMeasure, Theta
+from logitmoe.measure import DEFAULT_THETA, MixingMeasure, Theta
 from logitmoe.model import log_likelihood, sample
 from logitmoe.starts import fit, near_truth, random_cells, random_start
 
@@ -314,6 +314,15 @@ def test_extreme_parameters_stay_finite():
     result = em(data, start, theta=theta, stopping=StoppingRule("absolute", 1e-3, 50), trace="log_likelihood")
     path = result.trace.log_likelihood
     assert np.isfinite(path).all() and (np.diff(path) >= -1e-12 * np.abs(path[:-1])).all()
+
+
+def test_covariates_of_any_size_are_fitted_and_large_ones_warned_of():
+    x, y = draw(TRUTH, 300, 82)
+    with pytest.warns(UserWarning, match="x: expected covariates of order one, got values up to"):
+        result = fit(1e6 * x, y, 2, rng=np.random.default_rng(83), starts=3)
+    assert np.isfinite(result.log_likelihood)
+    assert DEFAULT_THETA.contains(result.measure)
+    assert repr(result).startswith("EMResult of 1 fit, 2 experts, 2 classes")
 
 
 def test_one_expert_is_a_multinomial_logit():

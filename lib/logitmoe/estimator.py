@@ -7,7 +7,7 @@ together, and those that are done leave the batch and make room for others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -106,7 +106,7 @@ class Trace:
     measure: MixingMeasure | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class EMResult:
     """The outcome of :func:`em`, for a batch of fits.
 
@@ -148,7 +148,10 @@ class EMResult:
     missing_classes: np.ndarray
     compression_error: np.ndarray | None = None
     order: np.ndarray | None = None
-    trace: Trace | None = field(default=None, repr=False)
+    trace: Trace | None = None
+
+    def __repr__(self) -> str:
+        return f"EMResult of {self.summary()}"
 
     @property
     def converged(self) -> np.ndarray:

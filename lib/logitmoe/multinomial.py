@@ -193,9 +193,10 @@ def _newton_direction(model, targets, totals, design, second, radii):
 
     step = np.linalg.solve(hessian, g[..., None])[..., 0]
     decrement = np.einsum("bp,bp->b", g, step)
-    # A Hessian that rounding or quadrature made indefinite: go along the gradient instead.
-    bad = ~(decrement >= 0.0)
+    # A Hessian that rounding or quadrature made indefinite: go along the gradient, as far as the box is wide.
+    bad = ~((decrement >= 0.0) & np.isfinite(step).all(axis=1))
     if bad.any():
-        step[bad] = g[bad] / (curvature[bad] + np.finfo(float).tiny)[:, None]
+        largest = np.abs(g[bad]).max(axis=1, keepdims=True)
+        step[bad] = 2.0 * radii.max() * g[bad] / np.maximum(largest, np.finfo(float).tiny)
         decrement[bad] = np.einsum("bp,bp->b", g[bad], step[bad])
     return step.reshape(B, free, q).transpose(1, 0, 2), decrement

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from ._validation import as_count, as_covariates, as_float_array, as_generator, as_labels
@@ -14,6 +16,8 @@ __all__ = ["fit", "near_truth", "random_cells", "random_start"]
 
 #: Sample size from which :func:`fit` compresses one-dimensional data.
 COMPRESS_FROM = 5_000
+#: Size of a covariate from which it warns.
+LARGE = 100.0
 #: The largest order it takes, and the estimated relative error above which it goes back to the points.
 COMPRESS_ORDER, COMPRESS_TOL = 128, 1e-9
 
@@ -221,6 +225,11 @@ def fit(
     TypeError, ValueError
         If x is not finite or empty, a label is not an integer in 1..K, or an option is out of range.
 
+    Warns
+    -----
+    UserWarning
+        If a covariate exceeds 100 in size.
+
     Examples
     --------
     >>> import numpy as np
@@ -236,6 +245,12 @@ def fit(
     y = as_labels(y, K)
     if len(x) != len(y):
         raise ValueError(f"y: expected {len(x)} labels, one for each row of x, got {len(y)}")
+    if np.abs(x).max() > LARGE:
+        warnings.warn(
+            f"x: expected covariates of order one, got values up to {np.abs(x).max():.3g}; the starts will saturate: "
+            "divide by the standard deviation, or pass a small sd",
+            stacklevel=2,
+        )
     K = max(int(y.max()), 2) if K is None else as_count(K, "K", minimum=2)
     k, starts, gate = as_count(k, "k"), as_count(starts, "starts"), as_gate(gate)
     start = random_start(k, K, x.shape[1], rng, size=starts, sd=sd, theta=theta)
