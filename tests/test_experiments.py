@@ -440,7 +440,7 @@ def test_other_files_are_refused(tmp_path):
         run_panel(SMALL, executor=Interrupted(0), store=old)
     file = sqlite3.connect(old)
     with file:
-        file.execute("UPDATE about SET value = 'logitmoe.experiments 0' WHERE name = 'format'")
+        file.execute("UPDATE about SET value = 'logitmoe results 0' WHERE name = 'format'")
     file.close()
     with pytest.raises(ValueError, match=r"^store: .*format"):
         run_panel(SMALL, executor=SERIAL, store=old)

@@ -14,23 +14,16 @@ Theta, ...) get the same samples, which are drawn once.
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import signal
-import sqlite3
-import sys
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
+from ._jobs import SerialExecutor, run_jobs
 from ._validation import as_count, as_float_array, as_generator, message
 from .data import ChebyshevMoments, WeightedPoints, compress
 from .estimator import StoppingRule, em
@@ -67,13 +60,12 @@ __all__ = [
 CHUNK = 400
 #: Iterations whose parameters a panel records by default, besides the start and the end.
 CHECKPOINTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-#: Sizes, out of all of a panel's, that a smaller scale keeps if it can.
+#: Sizes that a panel keeps, if it has so many, at a smaller scale.
 FEWEST_SIZES = 10
 #: Numbers that the bootstrap resamples at once.
 BLOCK = 2**21
 
 _SAMPLE, _START = 0, 1  # the random streams of one replication
-_FORMAT = "logitmoe.experiments 1"
 _LETTERS = ("beta0", "beta1", "a", "b")
 
 
@@ -719,7 +711,7 @@ def run_protocols(panel: Panel, protocols: Iterable[dict], **options) -> list[Pa
     panel : Panel
     protocols : iterable of dict
         Fields of the panel to replace, for each protocol, e.g. ``{"start_sd": 0.1}``. A protocol without a name
-        of its own is named after what it replaces.
+        of its own is named after its position.
     **options
         As for :func:`run_panels`.
 
@@ -735,11 +727,10 @@ def run_protocols(panel: Panel, protocols: Iterable[dict], **options) -> list[Pa
     """
     panels = []
     for number, protocol in enumerate(protocols):
-        unknown = set(protocol) - set(Panel.__dataclass_fields__)
+        unknown = sorted(set(protocol) - set(Panel.__dataclass_fields__))
         if unknown:
-            raise ValueError(
-                message("protocols", "fields of Panel", f"{sorted(unknown)} in protocol {number}", "check the spelling")
-            )
+            got = f"{unknown} in protocol {number}"
+            raise ValueError(message("protocols", "fields of Panel", got, "check the spelling"))
         panels.append(replace(panel, **{"name": f"{panel.name} #{number}", **protocol}))
     return run_panels(panels, **options)
 
@@ -783,229 +774,55 @@ def run_panels(
         If the panels are not Panels or share a name, `scale` is out of range, or the results file belongs to other
         panels (the message says which field differs).
     """
-    panels = [_as_panel(panel).scaled(scale) for panel in panels]
+    panels = list(panels)
+    for panel in panels:
+        if not isinstance(panel, Panel):
+            raise TypeError(message("panels", "Panels", type(panel).__name__, "pass e.g. FIGURE_1A"))
+    panels = [panel.scaled(scale) for panel in panels]
     names = [panel.name for panel in panels]
     if len(set(names)) != len(names):
         raise ValueError(message("panels", "different names", f"{names}", "rename some"))
-    if executor is not None and not isinstance(executor, Executor):
-        raise TypeError(
-            message("executor", "a concurrent.futures.Executor", type(executor).__name__, "e.g. ThreadPoolExecutor()")
-        )
-    tasks = _tasks(panels)
-    show = _progress(progress)
-    with _Store(store, panels) as saved:
-        chunks = saved.read(len(tasks))
-        show(len(chunks), len(tasks))
-        todo = [number for number in range(len(tasks)) if number not in chunks]
-        with _executor(executor, len(todo)) as workers:
-            for number, chunk in _compute(workers, panels, tasks, todo):
-                saved.write(number, chunk)
-                chunks[number] = chunk
-                show(len(chunks), len(tasks))
-    return _assemble(panels, tasks, chunks)
 
-
-class SerialExecutor(Executor):
-    """An executor that computes at once, in the calling thread."""
-
-    def submit(self, fn, /, *args, **kwargs) -> Future:
-        """Call ``fn(*args, **kwargs)`` now."""
-        future = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-
-def _as_panel(panel) -> Panel:
-    if not isinstance(panel, Panel):
-        raise TypeError(message("panels", "Panels", type(panel).__name__, "pass a Panel such as FIGURE_1A"))
-    return panel
-
-
-def _tasks(panels: list[Panel]) -> list[tuple[list[int], list[tuple[int, int]]]]:
-    """The chunks: which panels have these samples, and the (n, replication) of each."""
-    groups: dict[str, list[int]] = {}
+    groups: dict[str, list[int]] = {}  # positions of the panels that have their samples in common
     for position, panel in enumerate(panels):
         groups.setdefault(panel._samples_key(), []).append(position)
-    tasks = []
+    chunks = []
     for group in groups.values():
         units = panels[group[0]]._units()
-        tasks += [(group, units[first : first + CHUNK]) for first in range(0, len(units), CHUNK)]
-    return tasks
+        chunks += [(group, units[first : first + CHUNK]) for first in range(0, len(units), CHUNK)]
 
-
-def _compute(executor: Executor, panels, tasks, todo):
-    """Yield (number, chunk) as the tasks are done, in any order."""
-    pending: dict[Future, int] = {}
-
-    def collect(futures):
-        for future in futures:
-            number = pending.pop(future)
-            try:
-                yield number, future.result()
-            except BrokenProcessPool as error:
-                raise RuntimeError(
-                    "a worker process ended unexpectedly. In a script, put the call under "
-                    '\'if __name__ == "__main__":\', or pass executor=SerialExecutor(); otherwise look for a lack of '
-                    "memory."
-                ) from error
-
-    try:
-        for number in todo:
-            group, units = tasks[number]
-            pending[executor.submit(_run_chunk, [panels[i] for i in group], units)] = number
-            yield from collect([future for future in pending if future.done()])
-        while pending:
-            yield from collect(wait(pending, return_when=FIRST_COMPLETED).done)
-    finally:
-        for future in pending:
-            future.cancel()
-
-
-def _assemble(panels, tasks, chunks) -> list[PanelResult]:
-    """Put the chunks of each panel together, sizes by replications."""
+    outputs = run_jobs(
+        _run_chunk,
+        [([panels[position] for position in group], units) for group, units in chunks],
+        executor=executor,
+        progress=progress,
+        store=store,
+        records=[panel.record() for panel in panels],
+    )
     results = []
     for position, panel in enumerate(panels):
         parts = []
-        for number, (group, _) in enumerate(tasks):
+        for (group, _), output in zip(chunks, outputs, strict=True):
             if position in group:
                 prefix = f"{group.index(position)}/"
-                parts.append({k[len(prefix) :]: v for k, v in chunks[number].items() if k.startswith(prefix)})
-        seconds = dict(zip(("sampling", "fitting"), np.sum([p.pop("seconds") for p in parts], axis=0), strict=True))
-        shape = (panel.replications, len(panel.sizes))
-        whole = {}
-        for name in parts[0]:
-            value = np.concatenate([part[name] for part in parts])
-            whole[name] = value.reshape(*shape, *value.shape[1:]).swapaxes(0, 1)
-        results.append(
-            PanelResult(
-                panel=panel,
-                measure=MixingMeasure(**{letter: whole.pop(letter) for letter in _LETTERS}),
-                path=MixingMeasure(**{letter: whole.pop(f"path_{letter}") for letter in _LETTERS}),
-                iterations=np.array((0, *panel.checkpoints)),
-                seconds={name: float(value) for name, value in seconds.items()},
-                **whole,
-            )
-        )
+                parts.append({k.removeprefix(prefix): v for k, v in output.items() if k.startswith(prefix)})
+        results.append(_assemble(panel, parts))
     return results
 
 
-# ------------------------------------------------------------------------------------------------------------
-# Workers, progress and the results file
-
-
-@contextmanager
-def _executor(given: Executor | None, tasks: int):
-    """The executor that was given, or processes of our own that end with the run."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(cores, tasks)
-    if given is not None or workers <= 1:
-        yield given or SerialExecutor()
-        return
-    # Started anew and not forked: the parent may have threads. The environment is read when a child loads its BLAS.
-    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupts)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-def _ignore_interrupts() -> None:
-    """In a worker: Ctrl-C is for the parent, which lets the chunk at hand end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _progress(wanted: bool | Callable[[int, int], None] | None) -> Callable[[int, int], None]:
-    if callable(wanted):
-        return wanted
-    if wanted is None:
-        # Jupyter's server names the session of a notebook that was opened; a notebook that is run by a program (to
-        # build the book, to test it) has none.
-        live = sys.stderr.isatty() or ("JPY_SESSION_NAME" in os.environ and "ipykernel" in sys.modules)
-        wanted = live and not os.environ.get("CI")
-    if not wanted:
-        return lambda done, total: None
-    began = time.monotonic()
-
-    def show(done: int, total: int) -> None:
-        filled = 30 * done // max(total, 1)
-        bar = "#" * filled + "." * (30 - filled)
-        end = "\n" if done == total else ""
-        text = f"\r[{bar}] {done} of {total} chunks, {time.monotonic() - began:.0f} s"
-        print(text, end=end, file=sys.stderr, flush=True)
-
-    return show
-
-
-class _Store:
-    """The results file: the panels' records, and one row for each chunk. Does nothing without a path."""
-
-    def __init__(self, path: str | Path | None, panels: list[Panel]) -> None:
-        self.path, self.records = path, [panel.record() for panel in panels]
-
-    def __enter__(self) -> _Store:
-        if self.path is None:
-            return self
-        self.file = sqlite3.connect(self.path)
-        try:
-            with self.file:
-                self.file.execute("CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT)")
-                self.file.execute("CREATE TABLE IF NOT EXISTS chunks (number INTEGER PRIMARY KEY, data BLOB)")
-                known = dict(self.file.execute("SELECT name, value FROM about"))
-                if not known:
-                    rows = (("format", _FORMAT), ("panels", json.dumps(self.records)))
-                    self.file.executemany("INSERT INTO about VALUES (?, ?)", rows)
-            if known:
-                self._compare(known)
-        except sqlite3.DatabaseError as error:
-            self.file.close()
-            got = f"{self.path}: {error}"
-            raise ValueError(message("store", "a results file", got, "give another path")) from error
-        except ValueError:
-            self.file.close()
-            raise
-        return self
-
-    def _compare(self, known: dict[str, str]) -> None:
-        remedy = "give another path, or delete the file"
-
-        def refuse(what, expected, found):
-            raise ValueError(message("store", f"a file of this run, {what} {expected}", f"{found}", remedy))
-
-        if known.get("format") != _FORMAT:
-            refuse("format", _FORMAT, known.get("format"))
-        there = json.loads(known["panels"])
-        if len(there) != len(self.records):
-            refuse("number of panels", len(self.records), len(there))
-        for wanted, found in zip(self.records, there, strict=True):
-            for name in wanted:
-                if found.get(name) != wanted[name]:
-                    refuse(f"field {name!r} of panel {wanted['name']!r} equal to", wanted[name], found.get(name))
-
-    def read(self, count: int) -> dict[int, dict[str, np.ndarray]]:
-        if self.path is None:
-            return {}
-        chunks = {}
-        for number, data in self.file.execute("SELECT number, data FROM chunks"):
-            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                chunks[number] = dict(archive)
-        return chunks
-
-    def write(self, number: int, chunk: dict[str, np.ndarray]) -> None:
-        if self.path is None:
-            return
-        buffer = io.BytesIO()
-        np.savez(buffer, **chunk)
-        with self.file:
-            self.file.execute("INSERT OR REPLACE INTO chunks VALUES (?, ?)", (number, buffer.getvalue()))
-
-    def __exit__(self, *exception) -> None:
-        if self.path is not None:
-            self.file.close()
+def _assemble(panel: Panel, parts: list[dict[str, np.ndarray]]) -> PanelResult:
+    """Put the chunks of a panel together, sizes by replications."""
+    seconds = np.sum([part.pop("seconds") for part in parts], axis=0)
+    shape = (panel.replications, len(panel.sizes))
+    whole = {}
+    for name in parts[0]:
+        value = np.concatenate([part[name] for part in parts])
+        whole[name] = value.reshape(*shape, *value.shape[1:]).swapaxes(0, 1)
+    return PanelResult(
+        panel=panel,
+        measure=MixingMeasure(**{letter: whole.pop(letter) for letter in _LETTERS}),
+        path=MixingMeasure(**{letter: whole.pop(f"path_{letter}") for letter in _LETTERS}),
+        iterations=np.array((0, *panel.checkpoints)),
+        seconds={"sampling": float(seconds[0]), "fitting": float(seconds[1])},
+        **whole,
+    )
