@@ -451,7 +451,7 @@ def em(
 
     The gate parameters of the last atom, of which only the differences to the others matter, stay where ``start`` has
     them, and so do those of class K (zero).  So a fit is in the gauge of its start: use
-    :meth:`MixingMeasure.in_gauge` for another.
+    :meth:`.MixingMeasure.in_gauge` for another.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ def random_cells(k: int, k_true: int, rng: np.random.Generator, size: int | tupl
 
     Returns
     -------
-    ndarray of int, shape (*size, k)
+    ndarray of int, batch shape size, and k on the last axis
         The cell, 0 to k_true - 1, of each atom.
 
     Raises
@@ -210,9 +210,9 @@ def fit(
         Their spread, see :func:`random_start`.
     theta : Theta, default the cube of radius 10
     stopping : StoppingRule, optional
-        Default as for :func:`em`.
+        Default as for :func:`.em`.
     compressed : bool, optional
-        Fit Chebyshev moments (at most 128 of them) instead of the points, see :func:`em`.  Default: yes for d = 1, at
+        Fit Chebyshev moments (at most 128 of them) instead of the points, see :func:`.em`.  Default: yes for d = 1, at
         least 5,000 points and a gate that is analytic on the real line, unless the estimated compression error of
         some fit comes out above 1e-9: then the points themselves are fitted.
 
