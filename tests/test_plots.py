@@ -155,6 +155,13 @@ def test_plot_log_log():
     np.testing.assert_allclose(reference, [[1e2, 2.0], [1e4, 0.2]])  # these points have the slope -1/2
 
 
+def test_table_is_markdown():
+    made = plots.table(["a", "$b$"], [[1, "x|y"], [np.int64(20), ""]], "rl")
+    assert made._repr_markdown_() == "| a | $b$ |\n| ---: | :--- |\n| 1 | x\\|y |\n| 20 |  |"
+    assert repr(made) == "<table of 2 rows and 2 columns>"
+    assert plots.table(["a", "b"], []).align == "ll"
+
+
 TWO = MixingMeasure(np.zeros((3, 2)), np.zeros((3, 2, 1)), np.zeros((3, 2, 2)), np.zeros((3, 2, 2, 1)))
 PLANE = MixingMeasure([0.0], [[0.0, 0.0]], [[0.0, 0.0]], [[[0.0, 0.0], [0.0, 0.0]]])
 
@@ -180,6 +187,11 @@ PLANE = MixingMeasure([0.0], [[0.0, 0.0]], [[0.0, 0.0]], [[[0.0, 0.0], [0.0, 0.0
         (lambda: plots.plot_frequencies([0.5]), TypeError, "^frequencies: "),
         (lambda: plots.plot_trace([1.0, np.inf]), ValueError, "^log_likelihood: "),
         (lambda: plots.plot_trace([3.0, 3.0]), ValueError, "^reference: "),
+        (lambda: plots.table(["a"], [[0.5]]), TypeError, "^rows: expected strings or integers, got 0.5 in row 0"),
+        (lambda: plots.table(["a"], [[True]]), TypeError, "^rows: "),
+        (lambda: plots.table(["a"], [["x"], ["x", "y"]]), ValueError, "^rows: expected 1 cells in each, got 2 in row"),
+        (lambda: plots.table(["a"], [], "lr"), ValueError, "^align: "),
+        (lambda: plots.table(["a"], [], "x"), ValueError, "^align: "),
         (lambda: plots.plot_log_log([1.0, 2.0], [1.0, 0.0]), ValueError, "^loss: expected positive"),
         (lambda: plots.plot_log_log([1.0], [1.0, 2.0]), ValueError, "^loss: "),
         (lambda: plots.plot_log_log([1.0], [1.0], interval=([2.0], [3.0])), ValueError, "^interval: "),

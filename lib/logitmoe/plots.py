@@ -1,4 +1,4 @@
-"""Figures of the book: one style, and the few kinds of plot that its chapters share.
+"""Figures and tables of the book: one style, and the few kinds of plot that its chapters share.
 
 This is the only module that needs Matplotlib, and :mod:`logitmoe` does not import it. A chapter begins with
 :func:`use_style`; importing the module changes no setting. Colours are those of Okabe and Ito, which readers with a
@@ -34,6 +34,7 @@ __all__ = [
     "STYLE",
     "WIDTH",
     "BinnedFrequencies",
+    "Table",
     "binned_frequencies",
     "figure",
     "line",
@@ -45,6 +46,7 @@ __all__ = [
     "plot_responsibilities",
     "plot_trace",
     "points",
+    "table",
     "use_style",
 ]
 
@@ -486,6 +488,81 @@ def plot_log_log(n, loss, *, interval=None, slope=None, ax=None, index=1, label=
         ax.plot(ends, middle, color="#767676", linewidth=1.0, linestyle="-", label=f"slope {slope:g}")
     ax.set(xscale="log", yscale="log", xlabel="sample size $n$", ylabel="loss")
     return ax
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that a notebook and the book render; made by :func:`table`.
+
+    Attributes
+    ----------
+    header : tuple of str
+        Titles of the columns, in Markdown.
+    rows : tuple of tuple of str
+        Cells, in Markdown.
+    align : str
+        One letter for each column: l, c or r.
+    """
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    align: str
+
+    def __repr__(self):
+        return f"<table of {len(self.rows)} rows and {len(self.header)} columns>"
+
+    def _repr_markdown_(self):
+        rule = [{"l": ":---", "c": ":---:", "r": "---:"}[letter] for letter in self.align]
+        return "\n".join("| " + " | ".join(cells) + " |" for cells in (self.header, rule, *self.rows))
+
+
+def table(header, rows, align=None):
+    """Make a table of text. In the book the cell that shows it needs ``markdown_format: myst`` if it has formulas.
+
+    Parameters
+    ----------
+    header : sequence of str
+        Titles of the columns, in Markdown.
+    rows : sequence of sequences of str or int
+        Cells. Floats are refused: write them with the digits that other processors reproduce.
+    align : str, optional
+        One of the letters l, c, r for each column; default: all l.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    TypeError
+        If a cell is neither a string nor an integer.
+    ValueError
+        If a row or `align` has another length than the header, or `align` has other letters.
+
+    Examples
+    --------
+    >>> print(table(["$n$", "loss"], [[100, "0.25"]], "rr")._repr_markdown_())
+    | $n$ | loss |
+    | ---: | ---: |
+    | 100 | 0.25 |
+    """
+    header = tuple(title.replace("|", r"\|") for title in header)
+    align = "l" * len(header) if align is None else align
+    if len(align) != len(header) or set(align) - set("lcr"):
+        expected = f"{len(header)} of the letters l, c and r, one for each column"
+        raise ValueError(message("align", expected, f"{align!r}", "for example 'lr' for two columns"))
+    cells = []
+    for number, row in enumerate(rows):
+        row = tuple(row)
+        if len(row) != len(header):
+            got = f"{len(row)} in row {number}"
+            raise ValueError(message("rows", f"{len(header)} cells in each", got, "fill it with empty strings"))
+        for cell in row:
+            if isinstance(cell, bool) or not isinstance(cell, str | int | np.integer):
+                got = f"{cell!r} in row {number}"
+                raise TypeError(message("rows", "strings or integers", got, "format it with fixed digits"))
+        cells.append(tuple(str(cell).replace("|", r"\|") for cell in row))
+    return Table(header, tuple(cells), align)
 
 
 def _check(G, x, s=1):
