@@ -1,4 +1,4 @@
-"""Every pair: equal densities (double, 50 digits, symbolic), unequal measures, assumptions, what breaks it."""
+"""Every pair: equal densities (double, 50 digits, symbolic), unequal measures, assumptions, limits."""
 
 import mpmath
 import numpy as np

@@ -97,7 +97,7 @@ def test_information_is_the_mean_product_of_scores():
 
 
 def mp_information(G, M=lambda x: x):
-    """Fisher matrix of a K = 2, k = 2, d = 1 measure for X ~ U[0, 1], from the derivatives of g, 50 digits."""
+    """Fisher matrix of a K = 2, k = 2, d = 1 measure for X ~ U[0, 1] by derivatives of g, 50 digits."""
     u0, u1 = (mpmath.mpf(float(v)) for v in (G.beta0[0], G.beta1[0, 0]))
     lines = [(mpmath.mpf(float(G.a[i, 0])), mpmath.mpf(float(G.b[i, 0, 0]))) for i in range(2)]
     logistic = lambda t: 1 / (1 + mpmath.exp(-t))  # noqa: E731
@@ -207,6 +207,9 @@ def test_batches_equal_loops_and_one_expert_has_no_gate():
 
 def test_fewer_rows_than_coordinates_leave_parameters_undetermined():
     assert np.isinf(standard_errors(TABLE_2, sample_design([0.5]))).all()
+    # One expert seen at x = (1, 0, 0) only: a + b_1 is determined, and no coordinate is.
+    single = random_measure(np.random.default_rng(0), 1, 2, 3)
+    assert np.isinf(standard_errors(single, sample_design([[1.0, 0.0, 0.0]]))).all()
 
 
 @pytest.mark.parametrize(

@@ -250,10 +250,13 @@ def test_infimum_equals_brute_force_for_two_covariates(seed, r):
 
 @pytest.mark.parametrize("r", [1.0, 2.0, 3.5])
 def test_search_over_assignments_finds_the_exact_infimum_for_one_covariate(r):
+    # Experts that differ little, so that a translation changes many cells: the hard case for the search.
     rng = np.random.default_rng(8)
-    for _ in range(30):
-        k, k_true = rng.integers(1, 5), rng.integers(1, 4)
-        pairs = _pairs(random_measure(rng, k), random_measure(rng, k_true), r)
+    for _ in range(40):
+        k, k_true = rng.integers(1, 6), rng.integers(1, 5)
+        G, H = random_measure(rng, k), random_measure(rng, k_true)
+        G, H = (MixingMeasure(m.beta0, m.beta1, 0.2 * m.a, 0.2 * m.b) for m in (G, H))
+        pairs = _pairs(G, H, r)
         assert _infimum_multistart(pairs).total == pytest.approx(float(_infimum_d1(pairs).total), rel=1e-6)
 
 
@@ -366,10 +369,11 @@ def test_total_variation_can_exceed_the_hellinger_distance_in_the_papers_normali
 
 
 def test_small_divergences_keep_their_digits():
-    # KL of (1/2 + e, 1/2 - e) from (1/2, 1/2) is 2 e^2 up to e^4; the naive sum loses all digits.
-    e = 1e-7
-    G, H = constant([0.5 + e, 0.5 - e]), constant([0.5, 0.5])
-    assert kullback_leibler(G, H, DESIGN) == pytest.approx(2 * e * e, rel=1e-6)
+    # KL of (p + e, 1 - p - e) from (p, 1 - p) is e^2 / (2 p (1 - p)) up to e^3. The sum of g log(g / g') has
+    # rounding errors of 1e-17 and could not see it.
+    p, e = 0.3, 1e-9
+    G, H = constant([p + e, 1 - p - e]), constant([p, 1 - p])
+    assert kullback_leibler(G, H, DESIGN) == pytest.approx(e**2 / (2 * p * (1 - p)), rel=1e-5, abs=0)
     assert kullback_leibler(H, H, DESIGN) == 0.0
 
 

@@ -431,9 +431,8 @@ def _convex_minimum(mass, kinks, shared, low, high, r):
     )[..., 0]
 
 
-# d > 1: a search over assignments. Which translations give one assignment is a polyhedron, so the problem for
-# one assignment is convex with linear constraints; neighbouring assignments are found by stepping over active
-# constraints.
+# d > 1: a search over assignments. The translations that give one assignment form a polyhedron, so the
+# problem for one assignment is convex with linear constraints.
 
 
 def _infimum_multistart(pairs):
@@ -445,13 +444,12 @@ def _infimum_multistart(pairs):
     return _loss_at(pairs, cells, t0, t1)
 
 
-def _search_assignments(pairs, max_assignments=400):
+def _search_assignments(pairs):
     """Best (t0, t1, cells) found for one pair of measures."""
     k, k_true, d = pairs.shift.shape
-    points = pairs.shift.reshape(-1, d)
-    middles = 0.5 * (points[:, None] + points[None, :])[np.triu_indices(len(points), 1)]
-    queue = [np.zeros(d), *points, *middles]
-    # A small step to either side of every boundary, from the places where the slopes agree.
+    points = pairs.shift.reshape(-1, d)  # the translations that make two slopes equal
+    queue = [np.zeros(d), *points]
+    # A small step to either side of every boundary of a cell, at the place nearest to each of those points.
     scale = 1.0 + np.abs(points).max()
     for i in range(k):
         for j in range(k_true):
@@ -464,21 +462,19 @@ def _search_assignments(pairs, max_assignments=400):
                         queue += [foot + step * scale * normal / length for step in (-1e-3, 1e-3)]
 
     seen, best = set(), (np.inf, 0.0, np.zeros(d), np.zeros(k, dtype=np.intp))
-    while queue and len(seen) < max_assignments:
-        start = queue.pop(0)
+    for start in queue:
         cells = _cells(pairs, start)
         key = cells.tobytes()
         if key in seen:
             continue
         seen.add(key)
-        t1, crossings = _solve_assignment(pairs, cells, start)
+        t1 = _solve_assignment(pairs, cells, start)
         _, masses, shared = _cell_sums(pairs, cells)
         slope = np.linalg.norm(_pick(pairs.shift, cells) - t1, axis=-1)
         terms = np.where(
             shared, slope**pairs.r + _pick(pairs.expert_r, cells), slope + _pick(pairs.expert_1, cells)
         )
         total, s = _best_scale(pairs, masses, np.asarray((pairs.mass * terms).sum()))
-        queue += crossings
         if total < best[0]:
             best = (float(total), float(_log(s)), t1, cells)
     return best[1:]
@@ -491,7 +487,7 @@ def _boundary(pairs, i, j, ell):
 
 
 def _solve_assignment(pairs, cells, start):
-    """Best feasible t1 for one assignment, and points just across the constraints active there."""
+    """Best t1 for one assignment among those that give it, from a start that does."""
     k, k_true, d = pairs.shift.shape
     targets = _pick(pairs.shift, cells)
     _, _, shared = _cell_sums(pairs, cells)
@@ -533,9 +529,7 @@ def _solve_assignment(pairs, cells, start):
         if np.all(np.isfinite(solved.x)):
             candidates.append(feasible(solved.x))
             first = candidates[-1]
-    best = min(candidates, key=cost)
-    active = np.abs(offsets - normals @ best) <= 1e-6 * (1.0 + np.abs(offsets)) if rows else []
-    return best, [best + 1e-4 * scale * row / np.linalg.norm(row) for row in normals[active]] if rows else []
+    return min(candidates, key=cost)
 
 
 # ------------------------------------------------------------------------------------------------------------
