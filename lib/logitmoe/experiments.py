@@ -108,6 +108,9 @@ class ReportedLine:
 class Panel:
     """One panel of a figure: what is simulated, and how it is fitted.
 
+    Where the paper leaves a choice open, the default is a setting under which the slope of Figure 1a lies within the
+    noise of the printed one. It does not do the same for the other panels.
+
     Parameters
     ----------
     name : str
