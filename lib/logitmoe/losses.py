@@ -649,7 +649,22 @@ def uniform_design(low=0.0, high=1.0, *, d=1, nodes=16, panels=None):
 
 
 def sample_design(x):
-    """The empirical distribution of a sample of covariates, of any dimension: every x has weight 1/n."""
+    """The empirical distribution of a sample of covariates: every x has weight 1/n.
+
+    Parameters
+    ----------
+    x : array_like, shape (n, d), or (n,) when d = 1
+        Covariates, of any dimension.
+
+    Returns
+    -------
+    Design
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is empty or not finite.
+    """
     points = as_covariates(x)
     return Design(points, np.full(points.shape[0], 1.0 / points.shape[0]))
 

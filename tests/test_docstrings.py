@@ -1,0 +1,56 @@
+"""Docstrings: their examples run, and every public object says what it takes, gives and raises."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+
+import pytest
+
+import logitmoe
+
+MODULES = sorted(m.name for m in pkgutil.iter_modules(logitmoe.__path__) if not m.name.startswith("_"))
+PUBLIC = [
+    name
+    for name in logitmoe.__all__
+    if inspect.isclass(getattr(logitmoe, name)) or inspect.isfunction(getattr(logitmoe, name))
+]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_run(module):
+    assert doctest.testmod(importlib.import_module(f"logitmoe.{module}")).failed == 0
+
+
+def test_there_are_examples():
+    count = sum(doctest.testmod(importlib.import_module(f"logitmoe.{m}")).attempted for m in ("data", "starts"))
+    assert count >= 4
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_objects_document_their_parameters(name):
+    value = getattr(logitmoe, name)
+    text = inspect.getdoc(value)
+    assert text and len(text.splitlines()[0]) > 15
+    if inspect.isclass(value):
+        assert "Parameters\n---" in text or "Attributes\n---" in text
+        return
+    assert "Returns\n---" in text or "Yields\n---" in text or "result as for" in text
+    if re.search(r"(as for|As in|those of)\s+(:func:)?`", text):  # another function's, which the text names
+        return
+    for parameter in inspect.signature(value).parameters:
+        assert parameter in text, f"{name}: the docstring does not mention {parameter}"
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "mpmath", "sympy", "tqdm"])
+def test_the_library_itself_needs_numpy_and_scipy_alone(package):
+    code = f"import sys, logitmoe; sys.exit({package!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_exported_name_exists_once():
+    assert len(set(logitmoe.__all__)) == len(logitmoe.__all__)
+    assert all(hasattr(logitmoe, name) for name in logitmoe.__all__)
