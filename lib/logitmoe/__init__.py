@@ -3,7 +3,9 @@
 The layers, each of which imports only those before it: ``measure`` (parameters), ``gates``, ``model`` (densities and
 sampling), ``data`` (samples, raw and compressed), ``multinomial`` (the M-step's solver), ``estimator`` (EM),
 ``starts``, ``losses``, ``information``.  ``paper`` has the paper's tables as data, ``counterexamples`` what refutes its
-statements as printed, and ``plots`` (not imported here, since it needs Matplotlib) the book's figures.
+statements as printed, ``ledger`` the records of verdicts.  Modules to be imported by name: ``experiments`` (the paper's
+figures as data, and their runner), ``covering`` (entropy of sets of densities), and those that need more than NumPy and
+SciPy: ``local`` and ``definition`` (exact and 50-digit arithmetic) and ``plots`` (Matplotlib).
 """
 
 from .counterexamples import (
