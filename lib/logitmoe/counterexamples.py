@@ -353,8 +353,8 @@ def gating_copies(measure=TABLE_2, shift=0.5, fraction=0.5, gate=identity):
     m_j and slopes beta1_j and beta1_j + gamma. Every term of the numerator and of the denominator of g is
     multiplied by p + (1 - p) exp(gamma' M(x)), which does not depend on j and cancels.
 
-    While each copy stays in its atom's Voronoi cell, D_r(G, G*) = (1 - p) |gamma|^r sum_j m_j as they are,
-    and for r = 2 still p (1 - p) |gamma|^2 sum_j m_j at the best t1. Excluded by asking equal gate slopes of
+    While each copy stays in its atom's Voronoi cell, D_r(G, G*) = (1 - p) ``|gamma|^r`` sum_j m_j as they are,
+    and for r = 2 still p (1 - p) ``|gamma|^2`` sum_j m_j at the best t1. Excluded by asking equal gate slopes of
     the atoms of one cell, or pairwise distinct experts of G; with k < 2 k* there is no room for it.
 
     Parameters

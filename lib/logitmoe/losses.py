@@ -688,7 +688,7 @@ def _log_densities(G, G_other, design, gate):
 
 
 def total_variation(G, G_other, design, gate=identity):
-    """E_X V(g_G(.|X), g_G'(.|X)) with V = (1/2) sum_s |g - g'|, in [0, 1].
+    """E_X V(g_G(.|X), g_G'(.|X)) with V = (1/2) ``sum_s |g - g'|``, in [0, 1].
 
     Parameters
     ----------
