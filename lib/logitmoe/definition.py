@@ -2,7 +2,7 @@
 
 Definition 4.1 asks of M that it is bounded and that the functions of equation (9),
 
-    x^p M(x)^q  for multi-indices p, q with 0 <= |p| + |q| <= 2,
+    ``x^p M(x)^q``  for multi-indices p, q with ``0 <= |p| + |q| <= 2``,
 
 are linearly independent "for almost surely X". It is read here as: no linear combination of them, other than the
 trivial one, is zero for almost every X. If X has a positive density on a box and M is continuous there, this is
@@ -54,7 +54,7 @@ _ELEMENTWISE = {
 
 
 def exponents(d):
-    """Pairs (p, q) of multi-indices with |p| + |q| <= 2, by increasing degree: the indices of equation (9).
+    """Pairs (p, q) of multi-indices with ``|p| + |q| <= 2``, by increasing degree: the indices of equation (9).
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def symbolic_set(gate, d, *, positive=False):
     d : int
         Number of covariates.
     positive : bool
-        Whether the covariates are positive: x / |x| is then 1. Otherwise they are real.
+        Whether the covariates are positive: ``x / |x|`` is then 1. Otherwise they are real.
 
     Returns
     -------
@@ -224,7 +224,7 @@ def is_bounded(gate, low, high):
     bool
         For gates that act element by element. If M is finite at 0, the only point where one of them can be
         singular, or if 0 is outside, M is continuous on a compact interval; otherwise SymPy's limits at 0 from within
-        the interval decide. The components of x / ||x|| are cosines.
+        the interval decide. The components of ``x / ||x||`` are cosines.
 
     Raises
     ------
