@@ -10,6 +10,7 @@ from logitmoe import local
 from logitmoe.counterexamples import AFFINE_SPLIT_TRUTH, gating_copies, swap_diagonal
 from logitmoe.gates import Gate, power
 from logitmoe.local import Term
+from logitmoe.losses import total_variation, uniform_design, voronoi_loss
 from logitmoe.measure import MixingMeasure
 from logitmoe.model import density
 from logitmoe.paper import TABLE_2, TABLE_3
@@ -284,3 +285,50 @@ def test_errors():
         local.taylor_coefficients(TABLE_2.split(0), TABLE_2, terms)
     with pytest.raises(ValueError, match="k: expected"):
         local.patterns(1, 2)
+
+
+WIDE = MixingMeasure([0.0, 0.0], [[-1.1], [0.0]], [[-3.3, 0.0], [-3.5, 0.0]], [[[-3.5], [0.0]], [[3.3], [0.0]]])
+
+
+@pytest.mark.parametrize(("atom", "gate"), [(0, "identity"), (1, "identity"), (1, "tanh")])
+def test_limit_ratio_is_the_limit_along_its_direction(atom, gate):
+    """A measure built from the direction and the coefficients has the ratio, but for a remainder of its size."""
+    design = uniform_design(-3.0, 3.0, nodes=8, panels=8)
+    found = local.limit_ratio(WIDE, atom, design, np.random.default_rng(0), gate, starts=8)
+    c = {str(t): value for t, value in zip(found.terms, found.coefficients, strict=True)}
+    names = ("M w_{}" if gate == "tanh" else "x w_{}", "e_{} f_{}'", "x e_{} f_{}'")
+    i, j = atom, 1 - atom
+    step = 1e-6
+    shift = {n: np.array([c[name.format(n + 1, n + 1)] for name in names]) * step / WIDE.mass[n] for n in (i, j)}
+    # In the cell of two the term x e f' has a part of second order, d^2 / dbeta1 da, with the gate x.
+    # The loss of the over-fitted cell, m size^2, is read off the coefficient of f''.
+    size = np.sqrt(step * c[f"e_{i + 1} f_{i + 1}''"] / (0.5 * WIDE.mass[i] * found.direction[1] ** 2))
+    if gate == "identity":
+        shift[i][2] -= size**2 * found.direction[0] * found.direction[1]
+    both = size * np.outer([1.0, -1.0], found.direction) + shift[i]
+    atoms = np.stack([WIDE.beta1[:, 0], WIDE.a[:, 0], WIDE.b[:, 0, 0]], axis=-1)
+    rows, cells = np.concatenate([atoms[[i]] + both, atoms[[j]] + shift[j]]), np.array([i, i, j])
+    mass = WIDE.mass + step * np.array([c["w_1"], c["w_2"]])
+    zero = np.zeros(3)
+    G = MixingMeasure(
+        np.log(mass[cells] * np.where(cells == i, 0.5, 1.0)), rows[:, :1],
+        np.stack([rows[:, 1], zero], -1), np.stack([rows[:, 2:], zero[:, None]], -2),
+    )  # fmt: skip
+    ratio = total_variation(G, WIDE, design, gate) / voronoi_loss(G, WIDE, gauge="infimum")
+    assert ratio == pytest.approx(found.ratio, rel=0.02)
+    assert found.ratios[0] == found.ratio and np.all(np.diff(found.ratios) >= 0.0)
+    assert abs(np.linalg.norm(found.direction) - 1.0) < 1e-12
+
+
+def test_limit_ratio_is_zero_where_the_second_order_form_degenerates():
+    """A constant expert that is split: a quadratic form with a null vector, ratio 0 (constant_split)."""
+    found = local.limit_ratio(TABLE_3, 1, uniform_design(nodes=8, panels=2), np.random.default_rng(0), starts=8)
+    assert found.ratio < 1e-12 and abs(abs(found.direction[1]) - 1.0) < 1e-3
+
+
+def test_limit_ratio_errors():
+    design = uniform_design(nodes=4, panels=2)
+    with pytest.raises(ValueError, match="index of one of them"):
+        local.limit_ratio(TABLE_2, 2, design, np.random.default_rng(0))
+    with pytest.raises(TypeError, match="rng"):
+        local.limit_ratio(TABLE_2, 0, design, 0)

@@ -34,20 +34,23 @@ from types import SimpleNamespace
 
 import mpmath
 import numpy as np
+from scipy import optimize
 
-from ._validation import as_count, as_covariates, message
+from ._validation import as_count, as_covariates, as_generator, message
 from .gates import as_gate, identity
-from .losses import voronoi_cells
+from .losses import check_design, voronoi_cells
 from .measure import MixingMeasure
 from .model import density, expert_log_probabilities
 
 __all__ = [
     "Decomposition",
+    "LimitRatio",
     "RankDecision",
     "Term",
     "decomposition",
     "evaluate",
     "gauge_relations",
+    "limit_ratio",
     "patterns",
     "printed_terms",
     "rank_decision",
@@ -658,3 +661,139 @@ def decomposition(G, G_true, x, gate=identity, *, cells=None, digits=None):
         excess = np.array([mass[cells == j].sum() - mass_true[j] for j in range(G_true.k)])
         E = (excess[:, None, None] * (u_true - true.e[:, None, :] * v.g)).sum(0)
         return Decomposition(T.T, A.T, B.T, E.T, float(np.abs(A - B + E - T).max()))
+
+
+# ------------------------------------------------------------------------------------------------------------
+# The limit of the ratio of V to the loss
+
+
+@dataclass(frozen=True, eq=False)
+class LimitRatio:
+    """Ratio of E V to the Voronoi loss in the limit of a vanishing loss, along the worst direction found.
+
+    Attributes
+    ----------
+    ratio : float
+        lim E V(g_G, g_G*) / D_2(G, G*) along that direction, the loss at its infimum over translations. An upper bound
+        of the limit of the infima.
+    ratios : ndarray (starts,)
+        The same at the end of every start, ascending.
+    direction : ndarray (q,)
+        Unit vector (beta1, a, b) along which the two atoms of the over-fitted cell part; empty if no cell is.
+    coefficients : ndarray (n,)
+        Those of the terms at loss 1.
+    terms : tuple of Term
+    """
+
+    ratio: float
+    ratios: np.ndarray
+    direction: np.ndarray
+    coefficients: np.ndarray
+    terms: tuple[Term, ...]
+
+
+def limit_ratio(G, atom, design, rng, gate=identity, *, starts=40):
+    r"""Search for the smallest limit of E V / D_2 at G, one atom fitted by two and the others by one (d = 1).
+
+    Near G the difference of densities is, after division by sum_j m_j e_j, a combination of the Taylor functions. If
+    the two atoms of the cell lie at theta_j + t e +- sqrt(t) v, its part of second order is a quadratic form of v, and
+    the rest is linear in e and the other differences, of which only those of the exact atoms and of the masses are in
+    the loss. For each v the linear part that brings the combination nearest to 0 in mean square is a least-squares
+    problem; v is found by Nelder-Mead on the unit sphere from random starts.
+
+    Parameters
+    ----------
+    G : MixingMeasure
+        G*. Without batch axes, d = 1, at least two atoms.
+    atom : int
+        Index of the over-fitted atom.
+    design : Design
+        Distribution of X.
+    rng : numpy.random.Generator
+    gate : Gate, str or callable, optional
+    starts : int
+
+    Returns
+    -------
+    LimitRatio
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+    """
+    G, rng, starts = _single(G), as_generator(rng), as_count(starts, "starts")
+    if G.d != 1 or G.k < 2 or atom not in range(G.k):
+        got = f"{G!r} and atom {atom!r}"
+        raise ValueError(message("G", "d = 1, at least two atoms, and an index of one of them", got, "choose others"))
+    check_design(design, 1)
+    over = np.arange(G.k) == atom
+    terms = taylor_terms(G, over, gate)
+    linear = np.isin(np.arange(len(terms)), [terms.index(t) for t in taylor_terms(G, 0 * over > 0, gate)])
+    x, root = design.points, np.sqrt(design.weights)
+    total = (G.mass[:, None] * np.exp(G.beta1 @ as_gate(gate)(x).T)).sum(0)
+    values = evaluate(G, x, terms, gate) / total[:, None]
+    columns = (values * root[:, None]).reshape(len(terms), -1).T
+    U, S, _ = np.linalg.svd(columns[:, linear], full_matrices=False)
+    U = U[:, S > 1e-13 * S[0]]
+    solve = np.linalg.pinv(columns[:, linear], rcond=1e-13)
+    base = _vector_rows(G)[atom]
+
+    def at(v):
+        rows = base + np.outer([1.0, -1.0], v)
+        a = np.concatenate([rows[:, 1 : G.K], np.zeros((2, 1))], axis=1)
+        b = np.concatenate([rows[:, G.K :], np.zeros((2, 1))], axis=1)[..., None]
+        cells = np.repeat(np.arange(G.k), 1 + over)
+        return taylor_coefficients(G.split(atom, beta1=rows[:, :1], a=a, b=b), G, terms, gate, cells=cells)
+
+    eye = np.eye(base.size)
+    form = np.array([[(at(u + v) - at(u) - at(v)) / 2.0 for v in eye] for u in eye])  # polarisation
+
+    def quadratic(v):
+        return np.einsum("i,j,ijn->n", v, v, form)
+
+    rest_form = form @ columns.T
+    for _ in range(2):
+        rest_form = rest_form - (rest_form @ U) @ U.T
+
+    def objective(v):
+        v = v / np.linalg.norm(v)
+        return np.log(np.linalg.norm(v @ (v @ rest_form)) + 1e-300)
+
+    ends = []
+    for _ in range(starts):
+        options = {"xatol": 1e-9, "fatol": 1e-9, "maxiter": 4000, "maxfev": 4000}
+        v = optimize.minimize(objective, rng.normal(size=base.size), method="Nelder-Mead", options=options).x
+        v /= np.linalg.norm(v)
+        c = quadratic(v)
+        c[linear] -= solve @ (columns @ c)
+        loss = _limit_loss(G, atom, terms, c)
+        variation = design.mean(0.5 * np.abs(np.tensordot(c, values, 1)).sum(-1))
+        ends.append((variation / loss, v, c / loss))
+    ends.sort(key=lambda end: end[0])
+    return LimitRatio(float(ends[0][0]), np.array([end[0] for end in ends]), ends[0][1], ends[0][2], terms)
+
+
+def _vector_rows(G):
+    """(beta1, a, b) of each atom, free classes: (k, q)."""
+    return np.concatenate([G.beta1, G.a[:, :-1], G.b[:, :-1].reshape(G.k, -1)], axis=1)
+
+
+def _limit_loss(G, atom, terms, c):
+    """The loss of a combination of second order: mass differences, exact atoms, and m |v|^2 for a unit vector v."""
+    value = dict(zip(terms, c, strict=True))
+    excess, slopes, rest = np.zeros(G.k), np.zeros(G.k), G.mass[atom]
+    for t, number in value.items():
+        power = sum(t.gate_power + t.power)
+        if t.kind == "w" and power == 0:
+            excess[t.atom] = number
+        elif t.atom != atom and t.kind == "w":
+            slopes[t.atom] = number
+        elif t.atom != atom:
+            rest += abs(number)
+    return rest + _weighted_spread(excess, G.mass) + _weighted_spread(np.delete(slopes, atom), np.delete(G.mass, atom))
+
+
+def _weighted_spread(values, mass):
+    """Infimum over t of sum_j |values_j - t mass_j|: the translations."""
+    return min(np.abs(values - t * mass).sum() for t in values / mass)
