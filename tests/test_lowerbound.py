@@ -10,6 +10,7 @@ from logitmoe.gates import GATES
 from logitmoe.local import limit_ratio
 from logitmoe.losses import total_variation, uniform_design, voronoi_loss
 from logitmoe.lowerbound import (
+    _Far,
     _Near,
     _to_measure,
     _to_vector,
