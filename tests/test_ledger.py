@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from logitmoe.ledger import MIME, VERDICTS, Verdict, collect
+from logitmoe.ledger import MIME, NUMBERED, VERDICTS, Verdict, collect, objects
 
 FIELDS = dict(item="Proposition 2.1", claim="$G$ is determined.", verdict=VERDICTS[2], evidence="A pair was found.")
 
@@ -53,3 +53,25 @@ def test_bad_notebooks(tmp_path):
     path.write_text(json.dumps({"cells": [{"outputs": [{"data": {MIME: {"x": 1}}}]}]}))
     with pytest.raises(ValueError, match="not a verdict"):
         collect([path])
+
+
+@pytest.mark.parametrize(
+    "item, expected",
+    [
+        ("Equation (4), Proposition 2.2", ("Equation (4)", "Proposition 2.2")),
+        ("Equations (8) and (10)", ("Equation (8)", "Equation (10)")),
+        ("Section 4, examples tanh, x^m (m >= 3)", ("Example tanh", "Example x^m")),
+        ("Section 4, example x / ||x||", ("Example x/||x||",)),
+        ("Table 1, row of Regime 1", ("Table 1",)),
+        ("Lemma B.1", ("Lemma B.1",)),
+        ("Equation (28), appendix A.2.2", ("Equation (28)",)),
+        ("Implication 1 (collapse)", ("Implication 1",)),
+        ("Limit: misspecification", ()),
+    ],
+)
+def test_objects_named_by_an_item(item, expected):
+    assert objects(item) == expected
+
+
+def test_every_numbered_object_names_itself():
+    assert [objects(name) for name in NUMBERED] == [(name,) for name in NUMBERED]

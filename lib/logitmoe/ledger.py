@@ -9,14 +9,24 @@ its evidence.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-__all__ = ["VERDICTS", "Verdict", "collect"]
+__all__ = ["NUMBERED", "VERDICTS", "Verdict", "collect", "objects"]
 
 #: The vocabulary of verdicts.
 VERDICTS = ("holds", "holds under a stated reading", "fails as printed", "not testable numerically")
+#: The numbered objects of the paper that a complete ledger judges, and its unnumbered examples and implications.
+NUMBERED = (
+    *(f"Equation ({i})" for i in range(1, 11)),
+    *("Definition 4.1", "Example tanh", "Example cos", "Example x^m", "Example x/||x||", "Example sigmoid"),
+    *("Proposition 2.1", "Proposition 2.2", "Proposition 3.2", "Proposition 4.2", "Proposition 4.3"),
+    *("Theorem 3.1", "Theorem 3.3", "Theorem 4.4", "Lemma B.1", "Lemma B.2"),
+    *("Table 1", "Table 2", "Table 3", "Figure 1", "Figure 2", "Figure 3"),
+    *("Implication 1", "Implication 2", "Implication 3"),
+)
 MIME = "application/vnd.logitmoe.verdict+json"
 _ADMONITION = dict(zip(VERDICTS, ("tip", "note", "warning", "seealso"), strict=True))
 
@@ -76,6 +86,36 @@ class Verdict:
         plain = f"{self.item}: {self.verdict}"
         box = f":::{{admonition}} Verdict\n:class: {_ADMONITION[self.verdict]}\n\n{body}\n:::"
         return {"text/plain": plain, "text/markdown": box, MIME: asdict(self)}
+
+
+def objects(item: str) -> tuple[str, ...]:
+    """The numbered objects that an item names, spelled as in :data:`NUMBERED`.
+
+    Parameters
+    ----------
+    item : str
+        For example ``"Equations (8) and (10)"`` or ``"Equation (4), Proposition 2.2"``.
+
+    Returns
+    -------
+    tuple of str
+        Without repetition, in the order of :data:`NUMBERED`; other objects follow in the order of the text.
+
+    Examples
+    --------
+    >>> objects("Proposition 2.2 and equations (1), (4)")
+    ('Equation (1)', 'Equation (4)', 'Proposition 2.2')
+    """
+    found = []
+    kinds = "Definition|Proposition|Theorem|Lemma|Table|Figure|Implication"
+    found += [f"{kind} {number}" for kind, number in re.findall(rf"({kinds})s?\s+([A-Z]?\.?\d+(?:\.\d+)?)", item)]
+    if re.search("equation", item, re.IGNORECASE):
+        found += [f"Equation ({number})" for number in re.findall(r"\((\d+)\)", item)]
+    if re.search("example", item, re.IGNORECASE):
+        squeezed = item.replace(" ", "")
+        found += [f"Example {name}" for name in ("tanh", "cos", "x^m", "x/||x||", "sigmoid") if name in squeezed]
+    unique = dict.fromkeys(found)
+    return tuple([name for name in NUMBERED if name in unique] + [name for name in unique if name not in NUMBERED])
 
 
 def collect(notebooks: Iterable[str | Path]) -> dict[Path, list[Verdict]]:
