@@ -180,7 +180,7 @@ def _transport(mass_one, mass_two, kappa, low, high):
 
 
 def smallest_combination(values, weights):
-    """The smallest weighted L1 norm of a combination sum_i c_i phi_i with max_i |c_i| = 1.
+    """The smallest weighted L1 norm of a combination ``sum_i c_i phi_i`` with ``max_i |c_i| = 1``.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def smallest_combination(values, weights):
     Returns
     -------
     value : float
-        sum_q weights_q |sum_i c_i phi_i(x_q)| at the minimum, evaluated at `coefficients`.
+        ``sum_q weights_q |sum_i c_i phi_i(x_q)|`` at the minimum, evaluated at `coefficients`.
     coefficients : ndarray (n,)
         With one entry 1 and the others in [-1, 1].
 
