@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from logitmoe import StoppingRule
+from logitmoe import TABLE_2, MixingMeasure, StoppingRule, voronoi_cells
 from logitmoe import protocol as protocol_module
 from logitmoe.experiments import (
     FIGURE_1A,
@@ -19,7 +19,16 @@ from logitmoe.experiments import (
     power_law,
     run_panel,
 )
-from logitmoe.protocol import fit_lines, line_weights, main_effects, representative_sizes, rounding, run_rules
+from logitmoe.protocol import (
+    fit_lines,
+    last_cell_gauge,
+    line_weights,
+    main_effects,
+    representative_sizes,
+    rounding,
+    run_rules,
+)
+from logitmoe.starts import near_truth
 
 RULES = [StoppingRule(name, max_iter=60) for name in ("relative", "absolute", "parameters")]
 SMALL = {"sizes": (10_000, 20_000, 40_000), "replications": 2, "checkpoints": (1, 5, 20)}
@@ -113,6 +122,33 @@ def test_bad_runs_are_refused(panels, rules, error, word):
 
 
 # ------------------------------------------------------------------------------------------------------------
+# A gauge
+
+
+def test_the_atom_of_the_true_last_cell_is_pinned():
+    rng = np.random.default_rng(5)
+    fits = near_truth(TABLE_2, 4, rng, size=(5, 3), sd=0.1).translate(rng.normal(size=(5, 3)), 0.3)
+    moved = last_cell_gauge(fits, TABLE_2)
+    cells = voronoi_cells(fits, TABLE_2)
+    seen = 0
+    for index in np.ndindex(5, 3):
+        inside = np.flatnonzero(cells[index] == 1)
+        atom = inside[-1] if inside.size else 3
+        seen += atom != 3
+        assert moved.beta0[index][atom] == 0.0 and moved.beta1[index][atom, 0] == 0.0
+        shift = moved.beta0[index] - fits.beta0[index]
+        np.testing.assert_allclose(shift, shift[0], atol=1e-14)
+    assert seen > 0  # it is not the gauge "last"
+
+
+def test_an_empty_cell_leaves_the_last_atom():
+    both = TABLE_2.split(0)
+    alone = MixingMeasure(both.beta0[:2], both.beta1[:2], both.a[:2], both.b[:2])  # both near the true first atom
+    moved = last_cell_gauge(alone, TABLE_2)
+    assert moved.beta0[1] == 0.0 and moved.beta1[1, 0] == 0.0
+
+
+# ------------------------------------------------------------------------------------------------------------
 # Sizes
 
 
@@ -203,6 +239,20 @@ def test_a_box_is_wider_against_a_noisy_line_and_a_rounded_one():
     assert width[1] == pytest.approx(width[0] * np.sqrt(2.0), rel=1e-9)
     rough = ReportedLine(-0.1, 1.1, True, "a test")
     assert np.ptp(lines.box(rough), axis=-1) == pytest.approx(width[0] + 2 * np.array(rounding(rough, lines.size)))
+
+
+@pytest.mark.parametrize("stretch", [1.0, 2.0])
+def test_near_is_inside_the_box(stretch):
+    rng = np.random.default_rng(7)
+    lines = fit_lines([1e4, 1e5], rng.exponential(size=(300, 2, 10)), rng=rng)
+    line = ReportedLine(-0.12, 1.2, False, "a test")
+    box = lines.box(line, stretch=stretch, other_fits=40)
+    point = np.array([line.slope, np.log(line(lines.size))])
+    inside = ((box[..., 0] <= point) & (point <= box[..., 1])).all(axis=-1)
+    near = lines.near(line, stretch=stretch, other_fits=40)
+    assert (inside == near).all() and 3 < near.sum() < 297
+    at_end = lines.distance(lines.slope, lines.intervals(0.975)[1][:, 1])
+    assert at_end == pytest.approx(np.ones(300)) and (lines.distance(lines.slope, lines.log_level) == 0.0).all()
 
 
 def test_rounding_of_printed_numbers():

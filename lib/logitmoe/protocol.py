@@ -18,10 +18,20 @@ from ._validation import as_count, as_float_array, as_generator, message
 from .data import ChebyshevMoments, compress, compression_error
 from .estimator import FIRST_ORDER, StoppingRule, em
 from .experiments import _START, Panel, PanelResult, ReportedLine, _assemble, _draw, _stream
+from .losses import voronoi_cells
 from .measure import MixingMeasure
 from .starts import near_truth
 
-__all__ = ["Lines", "fit_lines", "line_weights", "main_effects", "representative_sizes", "rounding", "run_rules"]
+__all__ = [
+    "Lines",
+    "fit_lines",
+    "last_cell_gauge",
+    "line_weights",
+    "main_effects",
+    "representative_sizes",
+    "rounding",
+    "run_rules",
+]
 
 #: Samples that one task draws. Their fits under all panels of a group advance together, with their whole paths.
 CHUNK = 16
@@ -246,6 +256,33 @@ def _stops(panel: Panel, data: ChebyshevMoments, starts: MixingMeasure, rules: l
 
 
 # ------------------------------------------------------------------------------------------------------------
+# A gauge
+
+
+def last_cell_gauge(G: MixingMeasure, truth: MixingMeasure) -> MixingMeasure:
+    """Translate measures so that an atom near the true last one has gate parameters zero.
+
+    The paper sets the gate of the true last atom to zero. The gauge ``"last"`` does so with the last fitted atom,
+    which may stand for another true one; this gauge takes the last fitted atom in the Voronoi cell of the true last
+    one (or the last of all, if that cell is empty).
+
+    Parameters
+    ----------
+    G : MixingMeasure, batch shape (...)
+    truth : MixingMeasure
+        Without batch axes.
+
+    Returns
+    -------
+    MixingMeasure, batch shape (...)
+    """
+    inside = voronoi_cells(G, truth) == truth.k - 1
+    atom = np.where(inside.any(axis=-1), G.k - 1 - inside[..., ::-1].argmax(axis=-1), G.k - 1)[..., None]
+    t1 = np.take_along_axis(G.beta1, atom[..., None], axis=-2)[..., 0, :]
+    return G.translate(-np.take_along_axis(G.beta0, atom, axis=-1)[..., 0], -t1)
+
+
+# ------------------------------------------------------------------------------------------------------------
 # Lines and their noise
 
 
@@ -297,23 +334,67 @@ class Lines:
             out.append(centre[..., None] + widen * (ends - centre[..., None]))
         return tuple(out)
 
-    def box(self, reported: ReportedLine, *, level: float = 0.95, other_fits: float = np.inf) -> np.ndarray:
-        """The slopes and log levels that are within the noise of each setting, shape (..., 2, 2).
+    def distance(
+        self,
+        slope,
+        log_level,
+        *,
+        level: float = 0.95,
+        other_fits: float = np.inf,
+        slack: tuple[float, float] = (0.0, 0.0),
+    ) -> np.ndarray:
+        """How far a line is from each setting, in units of the noise, shape (...).
 
-        Entry [..., 0, :] holds the ends for the slope and [..., 1, :] those for the log level, each an interval of
-        coverage ``(1 + level) / 2``, so that both hold at once with probability `level` or more (Bonferroni). Both are
-        widened by what the printed numbers may have lost in rounding.
+        1 is the boundary of a box: each of its sides is an interval of coverage ``(1 + level) / 2``, so that both hold
+        at once with probability `level` or more (Bonferroni). The larger of the distances in both directions counts.
+
+        Parameters
+        ----------
+        slope, log_level : array_like, broadcast against (...)
+            The line to compare.
+        level, other_fits
+            As for :meth:`intervals`.
+        slack : tuple of float
+            What is taken off the differences in slope and in log level before they are measured.
         """
-        joint = 0.5 * (1.0 + float(level))
-        box = np.stack(self.intervals(joint, other_fits=other_fits), axis=-2)
-        slack = np.array(rounding(reported, self.size))
-        return box + slack[:, None] * np.array([-1.0, 1.0])
+        out = np.zeros(self.slope.shape)
+        ends = self.intervals(0.5 * (1.0 + float(level)), other_fits=other_fits)
+        pairs = ((slope, self.slope, slack[0]), (log_level, self.log_level, slack[1]))
+        for (other, centre, free), end in zip(pairs, ends, strict=True):
+            gap = np.asarray(other, dtype=float) - centre
+            side = np.where(gap > 0.0, end[..., 1] - centre, centre - end[..., 0])
+            excess = np.maximum(np.abs(gap) - free, 0.0)
+            far = np.where(excess > 0.0, np.inf, 0.0)
+            out = np.maximum(out, np.divide(excess, side, out=far, where=side > 0.0))
+        return out
 
-    def near(self, reported: ReportedLine, *, level: float = 0.95, other_fits: float = np.inf) -> np.ndarray:
-        """Whether a reported line is within the noise of each setting, bool of shape (...): it lies in the `box`."""
-        box = self.box(reported, level=level, other_fits=other_fits)
-        point = np.array([reported.slope, np.log(reported(self.size))])
-        return ((box[..., 0] <= point) & (point <= box[..., 1])).all(axis=-1)
+    def near(
+        self, reported: ReportedLine, *, stretch=1.0, level: float = 0.95, other_fits: float = np.inf
+    ) -> np.ndarray:
+        """Whether a reported line is within the noise of each setting, bool of shape (...).
+
+        Its :meth:`distance`, less what the printed numbers may have lost in :func:`rounding`, is at most `stretch`.
+        """
+        log_level = np.log(reported(self.size))
+        slack = rounding(reported, self.size)
+        far = self.distance(reported.slope, log_level, level=level, other_fits=other_fits, slack=slack)
+        return far <= stretch
+
+    def box(
+        self, reported: ReportedLine, *, stretch=1.0, level: float = 0.95, other_fits: float = np.inf
+    ) -> np.ndarray:
+        """The lines that are `near` each setting, were they printed with the digits of `reported`.
+
+        Returns
+        -------
+        ndarray, shape (..., 2, 2)
+            Entry [..., 0, :] holds the ends for the slope and [..., 1, :] those for the log level.
+        """
+        ends = np.stack(self.intervals(0.5 * (1.0 + float(level)), other_fits=other_fits), axis=-2)
+        centre = np.stack([self.slope, self.log_level], axis=-1)[..., None]
+        slack = np.array(rounding(reported, self.size))
+        stretch = np.broadcast_to(stretch, self.slope.shape)[..., None, None]
+        return centre + stretch * (ends - centre) + slack[:, None] * np.array([-1.0, 1.0])
 
 
 def rounding(reported: ReportedLine, size: float) -> tuple[float, float]:
