@@ -7,6 +7,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,3 +55,17 @@ def test_the_library_itself_needs_numpy_and_scipy_alone(package):
 def test_every_exported_name_exists_once():
     assert len(set(logitmoe.__all__)) == len(logitmoe.__all__)
     assert all(hasattr(logitmoe, name) for name in logitmoe.__all__)
+
+
+def test_the_code_in_the_readme_runs(capsys):
+    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+    assert "2 classes" in capsys.readouterr().out
+
+
+def test_the_readme_lists_every_module():
+    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    assert [name for name in MODULES if f"`{name}`" not in text] == []
