@@ -13,6 +13,7 @@ from logitmoe.counterexamples import (
     antipodal_pair,
     check_assumptions,
     constant_split,
+    exchange,
     gating_copies,
     swap,
     swap_diagonal,
@@ -56,8 +57,9 @@ def test_densities_are_equal_for_every_gate(function, gate):
     assert total_variation(example.measure, example.other, DESIGN, gate) <= 1e-15
 
 
-def test_densities_of_the_swap_are_equal_for_the_standard_gate():
-    assert swap().density_gap(GRID) <= 1e-14
+@pytest.mark.parametrize("function", [swap, exchange])
+def test_densities_of_the_swap_and_the_exchange_are_equal_for_the_standard_gate(function):
+    assert function().density_gap(GRID) <= 1e-14
 
 
 def mp_density(G, x, M=lambda x: x):
@@ -88,7 +90,7 @@ def test_fifty_digits():
         ):
             assert mp_gap(example, M) < mpmath.mpf(10) ** -47
         # Those of the others contain rounded logarithms: what remains is of the size of the rounding.
-        for example in (constant_split(), affine_split_K3(), gating_copies(), translation(t0=0.1)):
+        for example in (constant_split(), affine_split_K3(), gating_copies(), exchange(), translation(t0=0.1)):
             assert mp_gap(example) < mpmath.mpf(10) ** -15
         # The 50 digits can tell: the same measures with another gate.
         assert mp_gap(swap(), mpmath.tanh) > 0.01
@@ -192,10 +194,21 @@ def test_symbolic_swap_and_diagonal():
     assert not same(g(u, 2 * v), g(2 * u, v))
 
 
+def test_symbolic_exchange():
+    # t = exp(u), p = exp(v) and q = exp(w): an identity if c = exp(v + w) is p q, and not with another constant.
+    def gap(c):
+        g = symbolic_density([1, 1], [T, 1], [two_classes(P / (1 + P)), two_classes(Q / (1 + Q))])
+        experts = [two_classes(f) for f in (T / (1 + T), 1 / (1 + T), c / (1 + c))]
+        return g - symbolic_density([1, 1, 1 + c], [P, Q, 1], experts)
+
+    assert vanishes(gap(P * Q))
+    assert not vanishes(gap(2 * P * Q))
+
+
 # Different measures
 
 
-@pytest.mark.parametrize("function", [*EXACT[1:], swap])
+@pytest.mark.parametrize("function", [*EXACT[1:], swap, exchange])
 def test_measures_differ_in_both_directions_and_in_every_gauge(function):
     example = function()
     assert example.separation() > 0.1
@@ -275,6 +288,16 @@ ALL_TRUE = set(swap().assumptions)
             },
         ),
         (antipodal_pair, {"G*: gate slopes pairwise distinct", "G: gate slopes pairwise distinct"}),
+        (
+            exchange,
+            {
+                "same number of atoms",
+                "G: class slopes of each expert pairwise distinct",
+                "G: last gate is zero",
+                "G: Regime 1",
+                "gate slopes coincide within Voronoi cells",
+            },
+        ),
         (swap, set()),
         (swap_diagonal, set()),
     ],
@@ -348,13 +371,13 @@ def test_every_flag_answers_both_ways():
 
 
 def test_counterexamples_satisfy_what_the_paper_asks_of_a_truth():
-    for function in (*EXACT, swap):
+    for function in (*EXACT, swap, exchange):
         flags = function().assumptions
         for name in ("last gate is zero", "some beta1 is not zero", "experts pairwise distinct"):
             assert flags[f"G*: {name}"]
         assert flags["k >= k*"] and flags["Theta contains both"]
     assert constant_split().measure is TABLE_3 and not constant_split().assumptions["G*: Regime 1"]
-    for function in (affine_split_K3, gating_copies, antipodal_pair, swap):
+    for function in (affine_split_K3, gating_copies, antipodal_pair, swap, exchange):
         assert function().assumptions["G*: Regime 1"]
     # For the swap, all of this holds for both measures, with distinct gate slopes.
     assert all(swap().assumptions.values())
@@ -424,6 +447,9 @@ def test_antipodal_pairs_and_swaps_of_random_lines(seed, d):
     assert {name for name, value in example.assumptions.items() if not value} <= {
         "gate slopes coincide within Voronoi cells"
     }
+    assume(np.abs(v[1]).max() > 0.01)
+    three = exchange(u, v, float(rng.uniform(-1, 1)))
+    assert three.density_gap(x) <= 1e-14 and three.other.k == 3
     near = swap_diagonal(u, v, 1e-4)
     assert near.density_gap(x) < 1e-6 and voronoi_loss(near.other, near.measure) > 1e-7
 
@@ -489,9 +515,19 @@ def test_antipodal_pair_fails_for_unequal_slopes_masses_or_experts():
 @pytest.mark.parametrize(
     ("gate", "works"), [("identity", True), ("tanh", False), ("sigmoid", False), ("cos", False)]
 )
-def test_swap_needs_the_standard_gate(gate, works):
-    gap = swap(gate=gate).density_gap(GRID)
+@pytest.mark.parametrize("function", [swap, exchange])
+def test_swap_and_exchange_need_the_standard_gate(function, gate, works):
+    gap = function(gate=gate).density_gap(GRID)
     assert gap <= 1e-14 if works else gap > 0.01
+
+
+def test_exchange_fails_for_slopes_that_are_not_opposite():
+    example = exchange()
+    truth = example.measure
+    steeper = MixingMeasure(truth.beta0, truth.beta1, truth.a, truth.b + [[[0.0], [0.0]], [[0.2], [0.0]]])
+    gates = example.other.beta1 + [[0.0], [0.2], [0.0]]
+    other = MixingMeasure(example.other.beta0, gates, example.other.a, example.other.b)
+    assert np.abs(density(steeper, GRID) - density(other, GRID)).max() > 0.01
 
 
 def test_swap_fails_for_experts_that_are_not_opposite():
@@ -566,6 +602,11 @@ def test_rank_on_and_off_the_diagonal():
         (lambda: antipodal_pair(last=1.0), "last: expected a pair"),
         (lambda: swap((1.0, 2.0), (-1.0, -2.0)), "v: expected a line other than u and -u"),
         (lambda: swap((1.0, np.nan)), "u: expected finite"),
+        (lambda: exchange((0.5, 0.0)), "u: expected a slope that is not zero"),
+        (lambda: exchange(v=(0.5, [0.0])), "v: expected a slope that is not zero"),
+        (lambda: exchange((0.5, [1.0, 2.0])), r"v: expected a slope of shape \(2,\), that of u"),
+        (lambda: exchange(a2=np.inf), "a2: expected finite"),
+        (lambda: exchange(a2=[0.0, 1.0]), "a2: expected 0 axes"),
         (lambda: swap_diagonal(size=0.0), "size: expected a step"),
         (lambda: swap(gate="relu"), "gate: expected one of"),
     ],

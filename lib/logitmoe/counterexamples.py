@@ -34,6 +34,7 @@ __all__ = [
     "antipodal_pair",
     "check_assumptions",
     "constant_split",
+    "exchange",
     "gating_copies",
     "swap",
     "swap_diagonal",
@@ -522,6 +523,62 @@ def swap_diagonal(h=(0.5, 2.0), direction=(0.4, 1.0), size=1e-3, gate=identity):
         gate,
         "The local lower bound of Theorem 3.1 at a truth with equal gate and expert logits: V of order"
         " size^2, D_2 of order size",
+    )
+
+
+def exchange(u=(0.5, 2.0), v=(-1.0, 1.0), a2=0.5, gate=identity):
+    """Exchange the gate with two experts of opposite slopes (K = 2, k* = 2, k = 3, standard gate, Regime 1).
+
+    Proof. Let the gate's logit be u and the experts' logits v and w, affine in x, with v + w = c constant. Write P
+    = exp(v) and Q = exp(w). Since sigma(u) + sigma(-u) = 1,
+
+        g(1 | x) = sigma(u) P / (1 + P) + sigma(-u) Q / (1 + Q)
+                 = (P sigma(u) + Q sigma(-u) + P Q) / (1 + P + Q + P Q),
+
+    and P Q = exp(c) is constant. So the three atoms with gates P, Q and 1 + exp(c) and experts sigma(u), sigma(-u)
+    and sigma(c) have the same density; the last atom has slope 0 and a constant expert.
+
+    For c = 0 :func:`swap` gives a third measure with this density. The proof needs u, affine in M(x), to be affine
+    in x as well, and v and w the reverse. Excluded by truths whose experts' slopes are not opposite, or by asking
+    Regime 1 of G as well as of G*.
+
+    Parameters
+    ----------
+    u : (float, float or array (d,))
+        Intercept and slope of the gate's logit; the slope is not zero.
+    v : (float, float or array (d,))
+        Those of expert 1's logit of class 1.
+    a2 : float
+        Intercept of expert 2's logit w; its slope is minus that of v.
+    gate : Gate, str or callable
+        To see what happens with another gate; the densities are then not equal.
+
+    Returns
+    -------
+    Counterexample
+        ``measure`` has two atoms, ``other`` three.
+
+    Raises
+    ------
+    ValueError
+        If u or v is not a pair of numbers with a slope that is not zero, or their slopes differ in length.
+    """
+    u, v = _affine(u, "u"), _affine(v, "v")
+    a2 = float(as_float_array(a2, "a2", ndim=0))
+    if u[1].shape != v[1].shape:
+        expected = f"a slope of shape {u[1].shape}, that of u"
+        raise ValueError(message("v", expected, f"shape {v[1].shape}", "give both one slope for each covariate"))
+    for line, name in ((u, "u"), (v, "v")):
+        if not line[1].any():
+            raise ValueError(message(name, "a slope that is not zero", f"{line[1]}", "tilt the line"))
+    zero, w, c = 0.0 * u[1], (a2, -v[1]), v[0] + a2
+    return Counterexample(
+        "exchange",
+        _binary([u, (0.0, zero)], [v, w]),
+        _binary([v, w, (np.logaddexp(0.0, c), zero)], [u, _negative(u), (c, zero)]),
+        gate,
+        "Proposition 2.1 and Theorem 3.1 for K = 2, k* = 2 and k >= 3 with the standard gate, in Regime 1 of G*:"
+        " densities equal, D_2 positive in every gauge",
     )
 
 
