@@ -187,6 +187,7 @@ def fit(
     sd: float = 1.0,
     theta: Theta = DEFAULT_THETA,
     stopping: StoppingRule | None = None,
+    acceleration: str | None = None,
     compressed: bool | None = None,
 ) -> EMResult:
     """Fit k experts to labelled data: EM from several random starts, the best kept.
@@ -211,6 +212,8 @@ def fit(
     theta : Theta, default the cube of radius 10
     stopping : StoppingRule, optional
         Default as for :func:`.em`.
+    acceleration : {None, "squarem"}
+        Plain or accelerated EM, see :func:`.em`.
     compressed : bool, optional
         Fit Chebyshev moments (at most 128 of them) instead of the points, see :func:`.em`.  Default: yes for d = 1, at
         least 5,000 points and a gate that is analytic on the real line, unless the estimated compression error of
@@ -254,7 +257,7 @@ def fit(
     K = max(int(y.max()), 2) if K is None else as_count(K, "K", minimum=2)
     k, starts, gate = as_count(k, "k"), as_count(starts, "starts"), as_gate(gate)
     start = random_start(k, K, x.shape[1], rng, size=starts, sd=sd, theta=theta)
-    options = dict(gate=gate, theta=theta, stopping=stopping)
+    options = dict(gate=gate, theta=theta, stopping=stopping, acceleration=acceleration)
     worthwhile = x.shape[1] == 1 and len(x) >= COMPRESS_FROM and gate.pole > 0 and np.ptp(x) > 0
     if compressed or (compressed is None and worthwhile):
         domain = (float(x.min()), float(x.max()))
