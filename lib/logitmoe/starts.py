@@ -72,6 +72,18 @@ def random_cells(k: int, k_true: int, rng: np.random.Generator, size: int | tupl
     return cells.reshape(*shape, k)
 
 
+def _as_cells(cells, k: int, k_true: int, shape: tuple[int, ...]) -> np.ndarray:
+    cells = np.asarray(cells)
+    if cells.dtype.kind not in "iu" or cells.size == 0 or cells.min() < 0 or cells.max() >= k_true:
+        raise ValueError(f"cells: expected integers from 0 to {k_true - 1}, got {cells!r}; index the true atoms from 0")
+    try:
+        return np.broadcast_to(cells, (*shape, k))
+    except ValueError:
+        raise ValueError(
+            f"cells: expected a shape that broadcasts to {(*shape, k)}, got {cells.shape}; give k on the last axis"
+        ) from None
+
+
 def near_truth(
     truth: MixingMeasure,
     k: int,
@@ -80,6 +92,7 @@ def near_truth(
     size: int | tuple[int, ...] = (),
     sd: float = 0.05,
     split_mass: bool = False,
+    cells: np.ndarray | None = None,
     theta: Theta = DEFAULT_THETA,
 ) -> MixingMeasure:
     """Starts around a known truth: each atom is drawn about the true atom of its cell.
@@ -96,6 +109,9 @@ def near_truth(
         Standard deviation of the Gaussian draw, the same for every parameter (class K stays zero).
     split_mass : bool, default False
         Whether the atoms of a cell share the true atom's mass exp(beta0), or each take it whole.
+    cells : array_like of int, shape (..., k), optional
+        The true atom, 0 to k* - 1, that each atom of the start is drawn about; broadcast to ``size``.  Default: drawn
+        by :func:`random_cells`.
     theta : Theta
         Draws outside are moved to its boundary.
 
@@ -106,8 +122,8 @@ def near_truth(
     Raises
     ------
     TypeError, ValueError
-        If ``truth`` has batch axes or lies outside ``theta``, ``k`` is too small, ``sd`` is negative, or ``rng`` is not
-        a Generator.
+        If ``truth`` has batch axes or lies outside ``theta``, ``k`` is too small, ``sd`` is negative, ``cells`` do not
+        fit, or ``rng`` is not a Generator.
 
     Notes
     -----
@@ -120,7 +136,7 @@ def near_truth(
     if not theta.contains(truth):
         raise ValueError(f"truth: expected parameters inside {theta}; widen theta")
     truth = truth.canonical()
-    cells = random_cells(k, truth.k, rng, shape)
+    cells = random_cells(k, truth.k, rng, shape) if cells is None else _as_cells(cells, k, truth.k, shape)
     beta0, beta1, a, b = (v[cells] for v in (truth.beta0, truth.beta1, truth.a, truth.b))
     if split_mass:
         beta0 = beta0 - np.log((cells[..., :, None] == cells[..., None, :]).sum(axis=-1))
