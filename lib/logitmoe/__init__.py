@@ -2,11 +2,15 @@
 
 The layers, each of which imports only those before it: ``measure`` (parameters), ``gates``, ``model`` (densities and
 sampling), ``data`` (samples, raw and compressed), ``multinomial`` (the M-step's solver), ``estimator`` (EM),
-``starts``, ``losses``, ``information``.  ``paper`` has the paper's tables as data, ``counterexamples`` what refutes its
-statements as printed, ``ledger`` the records of verdicts.  Modules to be imported by name: ``experiments`` (the paper's
-figures as data, and their runner), ``covering`` (entropy of sets of densities), and those that need more than NumPy and
-SciPy: ``local`` and ``definition`` (exact and 50-digit arithmetic) and ``plots`` (Matplotlib).
+``maximum_likelihood`` (the maximum itself, by Newton's method), ``starts``, ``losses``, ``information``.  ``paper`` has
+the paper's tables as data, ``counterexamples`` what refutes its statements as printed, ``ledger`` the records of
+verdicts.  Modules to be imported by name: ``experiments`` (the paper's figures as data, and their runner),
+``asymptotics`` and ``rates`` (samples of any size, and rates measured on them), ``covering`` (entropy of sets of
+densities), and those that need more than NumPy and SciPy: ``local`` and ``definition`` (exact and 50-digit arithmetic)
+and ``plots`` (Matplotlib).
 """
+
+import sys
 
 from .counterexamples import (
     AFFINE_SPLIT_TRUTH,
@@ -63,6 +67,7 @@ from .losses import (
     voronoi_loss,
     voronoi_loss_parts,
 )
+from .maximum_likelihood import MLEResult, log_likelihood_difference, mle
 from .measure import DEFAULT_THETA, GAUGES, MixingMeasure, Theta
 from .model import (
     density,
@@ -91,6 +96,7 @@ __all__ = [
     "GATES",
     "GAUGES",
     "Gate",
+    "MLEResult",
     "MixingMeasure",
     "NumericalRank",
     "Rates",
@@ -130,7 +136,9 @@ __all__ = [
     "log_abs",
     "log_density",
     "log_likelihood",
+    "log_likelihood_difference",
     "m_step",
+    "mle",
     "near_truth",
     "normalize",
     "numerical_rank",
@@ -156,3 +164,6 @@ __all__ = [
     "voronoi_loss",
     "voronoi_loss_parts",
 ]
+
+# The module's old name, until nothing imports it any more.
+sys.modules[f"{__name__}.mle"] = sys.modules[mle.__module__]

@@ -2,8 +2,8 @@
 
 A :class:`Study` says what is fitted to which data: a truth, a gate, a number of experts, sample sizes, replicates and
 starts.  :func:`run_studies` draws the samples (:mod:`logitmoe.asymptotics`), maximises the likelihood from all the
-starts (:mod:`logitmoe.mle`), and keeps what a rate can be read from: the best fit, how many starts agree with it, its
-Voronoi loss with its parts, its Hellinger distance, and the same for EM.
+starts (:mod:`logitmoe.maximum_likelihood`), and keeps what a rate can be read from: the best fit, how many starts agree
+with it, its Voronoi loss with its parts, its Hellinger distance, and the same for EM.
 
 Starts have fixed distances from the truth.  Starts that come closer as n grows would plant a rate: along a ridge of
 equally likely measures the maximiser stays near where it starts.
@@ -23,8 +23,8 @@ from .data import WeightedPoints
 from .estimator import StoppingRule, em
 from .gates import Gate, as_gate, identity
 from .losses import VoronoiLoss, hellinger, uniform_design, voronoi_loss_parts
+from .maximum_likelihood import log_likelihood_difference, mle
 from .measure import DEFAULT_THETA, MixingMeasure, Theta
-from .mle import log_likelihood_difference, mle
 from .starts import near_truth, random_start
 
 __all__ = ["Study", "StudyResult", "equivalent_measure", "run_studies", "split_starts"]

@@ -124,7 +124,7 @@ class MLEResult:
     n_iter : ndarray of int, shape (...)
         Trust-region steps tried.
     reason : ndarray of str, shape (...)
-        ``"converged"``, ``"stalled"`` or ``"max_iter"``, see ``logitmoe.mle.REASONS``.
+        ``"converged"``, ``"stalled"`` or ``"max_iter"``, see ``logitmoe.maximum_likelihood.REASONS``.
     promise : ndarray, shape (...)
         Gain in nats that a full Newton step still promises, from the quadratic model on the free coordinates.
     gradient_norm : ndarray, shape (...)
