@@ -186,6 +186,51 @@ def test_class_reference(k, K, d, seed):
     assert_equal(H.canonical(), H)
 
 
+# -- units of the covariates -----------------------------------------------------------------------------------
+
+
+@quick
+@given(**sizes)
+def test_rescaling_keeps_the_density_and_is_undone(k, K, d, seed):
+    rng = np.random.default_rng(seed)
+    G = random_measure(seed, k, K, d, batch=(2,))
+    shift, scale = rng.uniform(-3, 3, d), rng.uniform(0.2, 5, d) * rng.choice([-1, 1], d)
+    x = points(d)
+    H = G.rescale(shift, scale)
+    np.testing.assert_allclose(density(H, shift + scale * x), density(G, x), rtol=0, atol=1e-12)
+    assert H.rescale(-shift / scale, 1 / scale).allclose(G, atol=1e-12)
+
+
+def test_rescaling_of_one_expert_by_hand():
+    G = MixingMeasure([0.5, 0.0], [[4.0], [0.0]], [[3.0, 0.0], [1.0, 0.0]], [[[2.0], [0.0]], [[-6.0], [0.0]]])
+    H = G.rescale(10.0, 2.0)  # x = (t - 10) / 2
+    assert_equal(H, MixingMeasure([-19.5, 0], [[2], [0]], [[-7, 0], [31, 0]], [[[1], [0]], [[-3], [0]]]))
+    assert_equal(G.rescale(0, 1), G)
+
+
+def test_rescaling_keeps_gauge_and_reference():
+    G = random_measure(3, d=2)
+    for gauge in ("last", "mean"):
+        H = G.in_gauge(gauge).canonical().rescale([1.0, -2.0], 3.0)
+        assert H.allclose(H.in_gauge(gauge).canonical(), atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("shift", "scale", "error", "text"),
+    [
+        (0.0, 0.0, ValueError, "^scale: expected numbers other than 0"),
+        (0.0, [1.0, 0.0], ValueError, "^scale: expected numbers other than 0"),
+        (0.0, [1.0, 2.0, 3.0], ValueError, r"^scale: expected shape \(2,\)"),
+        ([1.0], 1.0, ValueError, r"^shift: expected shape \(2,\)"),
+        (np.nan, 1.0, ValueError, "^shift: expected finite"),
+        ("kg", 1.0, TypeError, "^shift: expected real numbers"),
+    ],
+)
+def test_bad_units(shift, scale, error, text):
+    with pytest.raises(error, match=text):
+        random_measure(d=2).rescale(shift, scale)
+
+
 # -- atoms and classes -----------------------------------------------------------------------------------------
 
 

@@ -181,6 +181,47 @@ class MixingMeasure:
         """Return the measure in the class reference: a_iK = 0 and b_iK = 0 (Section 1). Same density."""
         return self._replace(a=self.a - self.a[..., -1:], b=self.b - self.b[..., -1:, :])
 
+    def rescale(self, shift, scale):
+        """Return the measure in other units: of the covariates ``t = shift + scale * x``, given this one of x.
+
+        So a fit to ``x = (t - shift) / scale`` is stated in t. The density at t is that of this measure at x, for the
+        identity gate only: ``M((t - shift) / scale)`` of another gate is no affine function of M(t).
+
+        Parameters
+        ----------
+        shift : array_like, shape (d,), or a number for all coordinates
+            What had been subtracted; in units of t.
+        scale : array_like, shape (d,), or a number for all coordinates
+            What it was then divided by; not zero.
+
+        Returns
+        -------
+        MixingMeasure
+            In the same gauge and class reference. It may lie outside the Theta of the fit.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If shift or scale is not finite or of another shape, or a scale is zero.
+
+        Examples
+        --------
+        Slopes for one kilogram, and for one gram:
+
+        >>> G = MixingMeasure([0], [[0]], [[-8, 0]], [[[2], [0]]])
+        >>> G.rescale(0, 1000).b[0, :, 0]
+        array([0.002, 0.   ])
+        """
+        shift, scale = (as_float_array(value, name) for name, value in (("shift", shift), ("scale", scale)))
+        shift, scale = (
+            as_float_array(value if value.ndim else np.full(self.d, value), name, shape=(self.d,))
+            for name, value in (("shift", shift), ("scale", scale))
+        )
+        if (scale == 0.0).any():
+            raise ValueError(message("scale", "numbers other than 0", f"{scale}", "drop covariates that are constant"))
+        beta1, b = self.beta1 / scale, self.b / scale
+        return MixingMeasure(self.beta0 - beta1 @ shift, beta1, self.a - b @ shift, b)
+
     # -- atoms and classes -----------------------------------------------------------------------------------
 
     def permute(self, order):
