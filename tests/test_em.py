@@ -1,5 +1,6 @@
 """EM: monotone, exact against a naive reference, invariant, batched, and clear about what happened."""
 
+import re
 import tracemalloc
 
 import numpy as np
@@ -276,7 +277,8 @@ def test_a_class_without_a_sample():
     np.testing.assert_array_equal(result.missing_classes, [False, False, True])
     assert "no sample of class 3" in result.summary()
     assert result.at_bound  # the intercepts against class 3 run to the bound
-    assert "boundary" in result.summary()
+    assert "1 on the boundary of Theta(beta0=10.0" in result.summary()
+    assert "widen theta, scale x to order one, or fit fewer experts" in result.summary()
 
 
 def test_perfectly_separated_data():
@@ -289,6 +291,22 @@ def test_perfectly_separated_data():
     assert result.at_bound.all()
     assert theta.contains(result.measure).all()
     assert (np.diff(result.trace.log_likelihood) >= -1e-10).all()
+
+
+def test_summary_names_the_parameters_on_the_boundary():
+    data = WeightedPoints.from_labels(*draw(TRUTH, 300, 76), 2)
+    theta, start = Theta(10.0, 10.0, 10.0, 0.75), MixingMeasure([0.0], [[0.0]], [[0.0, 0.0]], [[[0.0], [0.0]]])
+    one = em(data, start, theta=theta, stopping=StoppingRule("absolute", 1e-9, 500))
+    assert abs(one.measure.b[0, 0, 0]) == 0.75 and one.at_bound
+    line = "1 on the boundary of Theta(beta0=10.0, beta1=10.0, a=10.0, b=0.75), in b[1,1,1]: widen theta"
+    assert line in one.summary()
+    # Of a batch, only the fits that are on the boundary are named, and not more than six parameters.
+    free = em(data, start, stopping=one.stopping)
+    assert not free.at_bound and "boundary" not in free.summary()
+    tight = Theta.cube(1e-3)
+    start = random_start(4, 2, 1, np.random.default_rng(77), size=2, theta=tight)
+    text = em(data, start, theta=tight).summary()
+    assert re.search(r"2 on the boundary of .*, in (\S+, ){5}\S+ and \d+ more: ", text)
 
 
 def test_duplicate_atoms_stay_duplicate_and_are_reported():

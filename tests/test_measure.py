@@ -586,6 +586,18 @@ def test_theta_contains_touches_and_clips():
         assert theta.touches(MixingMeasure(**fields), rtol=1e-5)
 
 
+def test_theta_names_what_touches():
+    k, K, d, theta = 3, 3, 2, Theta(2.0, 3.0, 4.0, 5.0)
+    v = np.zeros(len(MixingMeasure.parameter_names(k, K, d)))
+    for p, name in enumerate(MixingMeasure.parameter_names(k, K, d)):  # one by one, in the order of the vector
+        v[p] = -getattr(theta, name.partition("[")[0])
+        assert theta.touching(MixingMeasure.from_vector(v, k, K, d)) == [name]
+        v[p] = 0.0
+    G = MixingMeasure.from_vector([v, v, v], k, K, d).translate([0.0, 1.0, 2.0], [[0, 3], [0, 0], [0, 0]])
+    assert theta.touching(G) == [f"beta0[{i}]" for i in (1, 2, 3)] + [f"beta1[{i},2]" for i in (1, 2, 3)]
+    assert theta.touching(G[1]) == [] and theta.touching(G[1], rtol=0.5) == ["beta0[1]", "beta0[2]", "beta0[3]"]
+
+
 def test_theta_on_a_batch():
     G = MixingMeasure.stack([random_measure(scale=s) for s in (1e-3, 1.0, 1e3)])
     np.testing.assert_array_equal(DEFAULT_THETA.contains(G), [True, True, False])

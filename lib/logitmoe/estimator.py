@@ -33,6 +33,8 @@ FIRST_ORDER = 32
 EXTRAPOLATION_FACTOR, MAX_EXTRAPOLATION = 4.0, 1e10
 #: Relative distance from the boundary of Theta within which a parameter counts as on it.
 FACE = 1e-9
+#: Parameters that a summary names.
+MAX_NAMES = 6
 
 #: Fields of a result that hold one number for each fit.
 FIT_FIELDS = ("log_likelihood", "n_iter", "reason", "at_bound")
@@ -226,13 +228,21 @@ class EMResult:
             if count:
                 lines.append(f"{count} stopped: {name} ({text})")
         if self.at_bound.any():
-            lines.append(f"{np.count_nonzero(self.at_bound)} on the boundary of {self.theta}")
+            lines.append(_boundary_note(self.measure, self.at_bound, self.theta))
         if self.missing_classes.any():
             classes = np.flatnonzero(self.missing_classes.reshape(-1, self.measure.K).any(axis=0)) + 1
             lines.append(f"no sample of class {', '.join(map(str, classes))} (in at least one fit's data)")
         if self.duplicate_atoms.any():
             lines.append(f"{np.count_nonzero(self.duplicate_atoms)} with duplicate atoms")
         return "\n".join(lines)
+
+
+def _boundary_note(G: MixingMeasure, at_bound: np.ndarray, theta: Theta) -> str:
+    """The line of a summary on fits that end on the boundary of Theta: which parameters, and what to do."""
+    names = theta.touching(G[at_bound], rtol=FACE)
+    listed = ", ".join(names[:MAX_NAMES]) + (f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else "")
+    remedy = "widen theta, scale x to order one, or fit fewer experts"
+    return f"{np.count_nonzero(at_bound)} on the boundary of {theta}, in {listed}: {remedy}"
 
 
 class _Problem:

@@ -673,6 +673,33 @@ class Theta:
         """
         return np.logical_or.reduce([largest >= (1 - rtol) * radius for largest, radius in self._extent(G)])
 
+    def touching(self, G, rtol=1e-9):
+        """Names of the parameters that are at the box's boundary, or outside, in some measure of the batch.
+
+        Parameters
+        ----------
+        G : MixingMeasure
+            The measure.
+        rtol : float
+            As in `touches`.
+
+        Returns
+        -------
+        list of str
+            As in `MixingMeasure.parameter_names`, those of the last atom's gate and of class K included.
+
+        Examples
+        --------
+        >>> Theta.cube(10).touching(MixingMeasure([2, 0], [[-10], [0]], [[3, 0], [10, 0]], [[[1], [0]], [[4], [0]]]))
+        ['beta1[1,1]', 'a[2,1]']
+        """
+        n, names = len(G.batch_shape), []
+        for name in _FIELDS:
+            there = np.abs(getattr(G, name)) >= (1 - rtol) * getattr(self, name)
+            indices = np.argwhere(there.any(axis=tuple(range(n)))) + 1
+            names += [f"{name}[{','.join(map(str, index))}]" for index in indices]
+        return names
+
     def clip(self, G):
         """Return the measure with every parameter moved to the nearest value in the box."""
         return MixingMeasure(
