@@ -262,7 +262,13 @@ def test_the_best_of_several_starts():
     assert best.measure[2].allclose(result.measure[2, row], atol=0.0)
     assert best.trace.log_likelihood.shape[0] == 3
     np.testing.assert_array_equal(best[2].trace.log_likelihood, result.trace.log_likelihood[2, row])
+    assert best.n_starts == 5
+    np.testing.assert_array_equal(
+        best.n_agree, [sum(value >= row.max() - 0.1 for value in row) for row in result.log_likelihood]
+    )
+    assert best[1].n_agree == best.n_agree[1] and result.n_agree is None and "starts" not in result.summary()
     top = best.best(axis=0)
+    assert top.n_starts == 3
     assert top.log_likelihood == result.log_likelihood.max()
     with pytest.raises(ValueError, match="axis: expected one of the 0 batch axes"):
         top.best()
@@ -332,6 +338,19 @@ def test_extreme_parameters_stay_finite():
     result = em(data, start, theta=theta, stopping=StoppingRule("absolute", 1e-3, 50), trace="log_likelihood")
     path = result.trace.log_likelihood
     assert np.isfinite(path).all() and (np.diff(path) >= -1e-12 * np.abs(path[:-1])).all()
+
+
+def test_fit_says_whether_its_starts_agree():
+    x, y = draw(CLEAR, 400, 62, -3.0, 3.0)
+    options = dict(starts=6, sd=2.0, stopping=StoppingRule("absolute", 1e-9, 5_000), acceleration="squarem")
+    one = fit(x, y, 1, rng=np.random.default_rng(63), **options)  # concave: one maximum
+    assert one.n_starts == one.n_agree == 6
+    assert "starts: 6; within 0.1 nats of the best: 6, itself included" in one.summary()
+    # Nearly no step, far from each other: they do not agree.
+    options |= dict(stopping=StoppingRule("absolute", 1e-9, 1))
+    two = fit(x, y, 2, rng=np.random.default_rng(63), **options)
+    assert two.n_agree < 6
+    assert f"starts: 6; within 0.1 nats of the best: {two.n_agree}, itself included" in two.summary()
 
 
 def test_covariates_of_any_size_are_fitted_and_large_ones_warned_of():

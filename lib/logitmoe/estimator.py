@@ -33,6 +33,8 @@ FIRST_ORDER = 32
 EXTRAPOLATION_FACTOR, MAX_EXTRAPOLATION = 4.0, 1e10
 #: Relative distance from the boundary of Theta within which a parameter counts as on it.
 FACE = 1e-9
+#: Nats below the best log-likelihood within which a fit counts as agreeing with it.
+AGREEMENT = 0.1
 #: Parameters that a summary names.
 MAX_NAMES = 6
 
@@ -142,6 +144,12 @@ class EMResult:
     order : ndarray of int, shape (...), or None
         For compressed data: number of Chebyshev nodes used for each fit.
     trace : Trace or None
+    n_starts : int or None
+        Of what :meth:`best` returns: the number of fits that it chose from.
+    n_agree : ndarray of int, shape (...), or None
+        How many of those have a log-likelihood within 0.1 nats of the best, the best included.  If it is one of many,
+        there may be a better maximum still, or the stopping rule ends runs too early: try more starts, and a smaller
+        ``tol``.
     """
 
     measure: MixingMeasure
@@ -155,6 +163,8 @@ class EMResult:
     compression_error: np.ndarray | None = None
     order: np.ndarray | None = None
     trace: Trace | None = None
+    n_starts: int | None = None
+    n_agree: np.ndarray | None = None
 
     def __repr__(self) -> str:
         return f"EMResult of {self.summary()}"
@@ -197,10 +207,17 @@ class EMResult:
             pick(self.compression_error),
             pick(self.order),
             trace,
+            self.n_starts,
+            pick(self.n_agree),
         )
 
     def best(self, axis: int = -1) -> EMResult:
         """Keep, along one batch axis (several starts, say), the fit with the highest log-likelihood.
+
+        Returns
+        -------
+        EMResult
+            Without that axis.  ``n_starts`` and ``n_agree`` say how many fits there were and how many agree.
 
         Raises
         ------
@@ -217,12 +234,17 @@ class EMResult:
         index = list(np.indices(winner.shape, sparse=True))
         index[axis] = winner
         index = tuple(np.squeeze(i, axis=axis) if i.shape[axis] == 1 else i for i in index)
-        return self[index]
+        best = self[index]
+        agree = self.log_likelihood >= np.expand_dims(best.log_likelihood, axis) - AGREEMENT
+        return replace(best, n_starts=agree.shape[axis], n_agree=np.asarray(agree.sum(axis=axis)))
 
     def summary(self) -> str:
         """What happened, in words: one line per fact, fixed format."""
         n = self.log_likelihood.size
         lines = [f"{n} fit{'s' if n != 1 else ''}, {self.measure.k} experts, {self.measure.K} classes"]
+        if self.n_agree is not None and n:
+            agree = f"within {AGREEMENT} nats of the best: {_span(self.n_agree)}, itself included"
+            lines.append(f"starts: {self.n_starts}; {agree}")
         for name, text in REASONS.items():
             count = int(np.count_nonzero(self.reason == name))
             if count:
@@ -235,6 +257,12 @@ class EMResult:
         if self.duplicate_atoms.any():
             lines.append(f"{np.count_nonzero(self.duplicate_atoms)} with duplicate atoms")
         return "\n".join(lines)
+
+
+def _span(counts: np.ndarray) -> str:
+    """The numbers of a batch of fits: the only one, or the least and the largest."""
+    low, high = np.min(counts), np.max(counts)
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def _boundary_note(G: MixingMeasure, at_bound: np.ndarray, theta: Theta) -> str:

@@ -238,6 +238,8 @@ def fit(
     Returns
     -------
     EMResult, batch shape ()
+        The best fit.  Its ``n_agree`` says how many of the starts end within 0.1 nats of it.  For all of them, or to go
+        on with :func:`.mle` from each, call :func:`.em` on :func:`random_start`.
 
     Raises
     ------
