@@ -31,7 +31,7 @@ import numpy as np
 
 from ._validation import as_count, as_float_array, message
 from .data import ChebyshevMoments, WeightedPoints, compression_error
-from .estimator import FACE, FIRST_ORDER, EMResult, _check
+from .estimator import FACE, FIRST_ORDER, EMResult, _check, _pick_moments
 from .gates import Gate, as_gate, identity
 from .measure import DEFAULT_THETA, MixingMeasure, Theta
 from .model import density, log_likelihood
@@ -42,13 +42,13 @@ __all__ = ["MLEResult", "log_likelihood_difference", "mle"]
 BATCH_NODES = 2**13
 #: First and largest trust-region radius, in units of the parameters, and the radius at which a fit is given up.
 FIRST_RADIUS, MAX_RADIUS, MIN_RADIUS = 1.0, 8.0, 1e-12
-#: Newton steps of the secular equation; it starts within a factor sqrt(P) of its root.
-SECULAR_STEPS = 6
+#: Newton steps of the secular equation, at most, and its relative tolerance; it starts within sqrt(P) of its root.
+SECULAR_STEPS, SECULAR_TOL = 6, 1e-9
 #: Part of an atom's mass that one step leaves it at least.
 LEAST_MASS = 0.2
 #: Radius from which a fit goes on after it has let go of the boundary of Theta.
 RELEASE_RADIUS = 1e-3
-EPS = np.finfo(float).eps
+EPS, SMALLEST = np.finfo(float).eps, np.finfo(float).tiny
 #: Density below which a class counts as this probable, so that its logarithm is finite.
 TINY = 1e-280
 
@@ -56,6 +56,7 @@ REASONS = {
     "converged": "a full Newton step promises a gain of no more than tol",
     "stalled": "no step gains anything: a stationary point up to rounding",
     "max_iter": "max_iter steps were done before that",
+    "underflow": "some class that was seen has a probability below 1e-280: rescale the covariates",
 }
 
 
@@ -107,7 +108,10 @@ def log_likelihood_difference(G, G_reference, data, gate=identity):
 def _difference(g, old, residual, fitted):
     """The terms of the log-likelihood of g less that of old: residual = w - W old, fitted = W old."""
     u = (g - old) / old
-    log_ratio = np.log1p(u)
+    log_ratio = np.log1p(np.maximum(u, -0.5))
+    far = u < -0.5
+    if far.any():  # no cancellation there, and no logarithm of zero
+        log_ratio = np.where(far, np.log(g / old), log_ratio)
     return residual * log_ratio - fitted * (u - log_ratio)
 
 
@@ -124,7 +128,9 @@ class MLEResult:
     n_iter : ndarray of int, shape (...)
         Trust-region steps tried.
     reason : ndarray of str, shape (...)
-        ``"converged"``, ``"stalled"`` or ``"max_iter"``, see ``logitmoe.maximum_likelihood.REASONS``.
+        Why each fit stopped: ``"converged"`` (a full Newton step promises no more than tol), ``"stalled"`` (no step
+        gains anything: stationary up to rounding), ``"max_iter"``, or ``"underflow"`` (some class that was seen has a
+        probability below 1e-280, where this search is blind: rescale the covariates, or use :func:`.em`).
     promise : ndarray, shape (...)
         Gain in nats that a full Newton step still promises, from the quadratic model on the free coordinates.
     gradient_norm : ndarray, shape (...)
@@ -167,12 +173,18 @@ class MLEResult:
     @property
     def converged(self) -> np.ndarray:
         """Whether the fit stopped at a stationary point."""
-        return self.reason != "max_iter"
+        return (self.reason == "converged") | (self.reason == "stalled")
 
     @property
     def at_bound(self) -> np.ndarray:
         """Whether some coordinate sits on the boundary of Theta: the value is the bound's, not the data's."""
         return self.distance_to_bound <= 0.0
+
+    @property
+    def missing_classes(self) -> np.ndarray:
+        """Classes without a sample, shape (..., K).  Their intercepts run to the bound of Theta."""
+        missing = np.abs(self.data.class_totals) <= 1e-9 * self.data.total[..., None]
+        return np.broadcast_to(missing, (*self.log_likelihood.shape, self.data.K))
 
     def gain(self, other: MixingMeasure | EMResult | MLEResult) -> np.ndarray:
         """Log-likelihood in nats above that of another fit or measure, batch axes broadcast, without cancellation."""
@@ -181,10 +193,10 @@ class MLEResult:
 
     def __getitem__(self, index) -> MLEResult:
         """The fits at an index of the batch axes."""
-        data = self.data
+        data, shape = self.data, self.log_likelihood.shape
         if data.batch_shape:
-            weights = np.broadcast_to(data.weights, self.log_likelihood.shape + data.weights.shape[-2:])
-            data = WeightedPoints(data.points, weights[index])
+            weights = data.weights.reshape(-1, data.K, data.m)
+            data = WeightedPoints(data.points, weights[_rows(data, shape)[index]])
         picked = {
             name: value[index]
             for name, value in vars(self).items()
@@ -227,6 +239,9 @@ class MLEResult:
                 lines.append(f"{count} stopped: {name} ({text})")
         if self.at_bound.any():
             lines.append(f"{np.count_nonzero(self.at_bound)} on the boundary of {self.theta}")
+        if self.missing_classes.any():
+            classes = np.flatnonzero(self.missing_classes.reshape(-1, self.measure.K).any(axis=0)) + 1
+            lines.append(f"no sample of class {', '.join(map(str, classes))} (in at least one fit's data)")
         return "\n".join(lines)
 
 
@@ -313,16 +328,45 @@ def _as_positive(value, name: str) -> float:
     return number
 
 
-def _run_compressed(moments, start, shape, options, compression_tol) -> MLEResult:
-    """Fit on few nodes, and all fits again on twice as many, until no fit's estimated error is above the tolerance."""
+def _run_compressed(moments, start, shape, options, tol) -> MLEResult:
+    """Fits on few nodes first, then from the start again on more, for the fits that need it."""
     gate = options[0]
     order = min(FIRST_ORDER, moments.order)
-    while True:
-        result = _run(moments.points(order), start, shape, *options)
-        error = np.asarray(compression_error(result.measure, moments, gate, order))
-        if order >= moments.order or not (error > compression_tol).any():
-            return replace(result, compression_error=error, order=np.full(shape, order))
+    result = _run(moments.points(order), start, shape, *options)
+    result = replace(
+        result,
+        compression_error=np.asarray(compression_error(result.measure, moments, gate, order)),
+        order=np.full(shape, order),
+    )
+    while order < moments.order and (result.compression_error > tol).any():
         order = min(2 * order, moments.order)
+        redo = np.asarray(result.compression_error > tol)
+        part_moments, part_start = _pick_moments(moments, shape, redo), start.reshape((-1,))[redo.ravel()]
+        part = _run(part_moments.points(order), part_start, part_start.batch_shape, *options)
+        error = np.asarray(compression_error(part.measure, part_moments, gate, order))
+        part = replace(part, compression_error=error, order=np.full(part_start.batch_shape, order))
+        result = _replace_fits(result, redo, part)
+    return replace(result, data=moments.points(order))
+
+
+def _replace_fits(result: MLEResult, mask: np.ndarray, part: MLEResult) -> MLEResult:
+    """``result`` with the fits marked in ``mask`` taken from ``part``."""
+
+    def merged(old, new):
+        out = np.array(old)
+        out[mask] = new
+        return out
+
+    names = [name for name, value in vars(result).items() if isinstance(value, np.ndarray)]
+    arrays = {name: merged(getattr(result, name), getattr(part, name)) for name in names}
+    letters = ("beta0", "beta1", "a", "b")
+    measure = MixingMeasure(*(merged(getattr(result.measure, v), getattr(part.measure, v)) for v in letters))
+    return replace(result, measure=measure, **arrays)
+
+
+def _rows(data: WeightedPoints, shape: tuple[int, ...]) -> np.ndarray:
+    """Position of each fit's data in the flattened batch of the data, for a batch of fits of this shape."""
+    return np.broadcast_to(np.arange(prod(data.batch_shape)).reshape(data.batch_shape), shape)
 
 
 class _Likelihood:
@@ -343,41 +387,42 @@ class _Likelihood:
         self.gates, self.free = self.k - 1, self.K - 1
         self.A = self.gates + self.k * self.free  # linear predictors; each has q coefficients
         self.P = self.A * q
-        #: For each coefficient the position of its atom's beta0, and whether it has one that moves.
+        #: For each coefficient its atom, and whether it is that atom's beta0.
         own = np.repeat(np.arange(self.gates), q), np.repeat(np.arange(self.k), self.free * q)
         self.atom = np.concatenate(own)
         self.is_mass = np.zeros(self.P, dtype=bool)
         self.is_mass[: self.gates * q : q] = True
+        #: Products of the designs of two linear predictors: of two gates, of a gate and an expert, of two experts.
         both = (gate_design, gate_design), (gate_design, expert_design), (expert_design, expert_design)
         self.products = [(u[:, :, None] * v[:, None, :]).reshape(self.m, q * q) for u, v in both]
         gate_radii = [theta.beta0] + self.d * [theta.beta1]
         expert_radii = [theta.a] + self.d * [theta.b]
         self.radii = np.array(self.gates * gate_radii + self.k * self.free * expert_radii)
-        last = np.concatenate([start.beta0[:, -1:], start.beta1[:, -1]], axis=-1)
-        self.last = last @ gate_design.T  # (fits, m): the last gate's logit
+        self.last = np.concatenate([start.beta0[:, -1:], start.beta1[:, -1]], axis=-1)  # the last gates, (fits, q)
 
     def vectors(self, G: MixingMeasure) -> np.ndarray:
         """Coefficients (B, P) of a measure with batch shape (B,)."""
         gate = np.concatenate([G.beta0[..., None], G.beta1], axis=-1)[:, :-1]
         experts = np.concatenate([G.a[..., None], G.b], axis=-1)[:, :, :-1]
-        return np.concatenate([part.reshape(len(part), -1) for part in (gate, experts)], axis=-1)
+        B, split = len(gate), self.gates * self.q
+        return np.concatenate([gate.reshape(B, split), experts.reshape(B, self.P - split)], axis=-1)
 
-    def measure(self, v: np.ndarray, start: MixingMeasure, shape) -> MixingMeasure:
+    def measure(self, v: np.ndarray, start: MixingMeasure) -> MixingMeasure:
         """The inverse of `vectors`, with the last gates of ``start``."""
         B, k, K, q = len(v), self.k, self.K, self.q
         gate = v[:, : self.gates * q].reshape(B, k - 1, q)
         experts = np.concatenate([v[:, self.gates * q :].reshape(B, k, K - 1, q), np.zeros((B, k, 1, q))], axis=2)
         beta0 = np.concatenate([gate[..., 0], start.beta0[:, -1:]], axis=1)
         beta1 = np.concatenate([gate[..., 1:], start.beta1[:, -1:]], axis=1)
-        return MixingMeasure(beta0, beta1, experts[..., 0], experts[..., 1:]).reshape(shape)
+        return MixingMeasure(beta0, beta1, experts[..., 0], experts[..., 1:])
 
     def probabilities(self, v: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Gates (k, B, m), experts (k, K, B, m) and density (K, B, m) of the fits ``index`` at v."""
         B, k, K, q, m = len(v), self.k, self.K, self.q, self.m
         gate_design, expert_design = self.designs
         gates = np.empty((k, B, m))
-        gates[:-1] = (v[:, : self.gates * q].reshape(B, k - 1, q).transpose(1, 0, 2) @ gate_design.T)
-        gates[-1] = self.last[index]
+        gates[:-1] = v[:, : self.gates * q].reshape(B, k - 1, q).transpose(1, 0, 2) @ gate_design.T
+        gates[-1] = self.last[index] @ gate_design.T
         _softmax(gates, axis=0)
         experts = np.zeros((k, K, B, m))
         experts[:, :-1] = v[:, self.gates * q :].reshape(B, k, K - 1, q).transpose(1, 2, 0, 3) @ expert_design.T
@@ -386,7 +431,7 @@ class _Likelihood:
         return gates, experts, np.maximum(g, TINY)
 
     def scores(self, gates, experts, g, residual):
-        """The gradient (B, P), and what the Hessian is made of; residual = w - W g, (K, B, m).
+        """The gradient (B, P), v and slope; residual = w - W g, (K, B, m).
 
         With r_is the posteriors, the derivatives v_a (A, K, B, m) of log g_s along the linear predictors are
         r_js - pi_j for the gate of atom j and r_is (1[s = t] - f_it) for class t of expert i.  Their sums over the
@@ -398,63 +443,57 @@ class _Likelihood:
         posterior /= g
         v = np.empty((A, K, B, m))
         np.subtract(posterior[:J], gates[:J, None], out=v[:J])
-        for i in range(k):
-            for t in range(T):
-                a = J + i * T + t
-                np.multiply(posterior[i], -experts[i, t], out=v[a])
-                v[a, t] += posterior[i, t]
-        slope = (residual * v).sum(axis=1)
+        of_experts = v[J:].reshape(k, T, K, B, m)
+        np.multiply(posterior[:, None], -experts[:, :T, None], out=of_experts)
+        for t in range(T):
+            of_experts[:, t, t] += posterior[:, t]
+        slope = np.einsum("sbm,asbm->abm", residual, v)
         gradient = np.empty((B, A, self.q))
         for part, design in ((slice(0, J), self.designs[0]), (slice(J, A), self.designs[1])):
             gradient[:, part] = (slope[part] @ design).transpose(1, 0, 2)
-        return gradient.reshape(B, self.P), (posterior, v, slope)
+        return gradient.reshape(B, self.P), v, slope
 
-    def hessian(self, gates, experts, weights, parts) -> np.ndarray:
-        """Minus the Hessian (B, P, P), from the parts that `scores` gives; weights = w, (K, B, m).
+    def hessian(self, gates, experts, weights, v, slope) -> np.ndarray:
+        """Minus the Hessian (B, P, P), from what `scores` gives; weights = w, (K, B, m).
 
-        With v_a as there, for the gate of atom j and class t of expert i, the second derivatives of log g_s are
+        With p_a for the probability (of a gate or of an expert's class) that belongs to the linear predictor a, minus
+        the second derivatives of the log-likelihood in function space are sum_s w_s v_a v_c plus
 
-        gates j, h          1[j = h] v_j - v_j pi_h - v_h pi_j - v_j v_h
-        gate j, expert it   v_it (1[i = j] - pi_j) - v_j v_it
-        experts it, iu      v_it (1[s = u] - f_iu) - r_is f_it (1[t = u] - f_iu) - v_it v_iu
-        experts it, hu      - v_it v_hu
+        two gates, or classes of one expert    slope_a p_c + slope_c p_a - 1[a = c] slope_a
+        gate of atom j, class of expert i      slope_c p_a - 1[i = j] slope_c
+
+        and nothing for two experts.
         """
         k, K, B, m = experts.shape
         J, T, A, q = self.gates, self.free, self.A, self.q
-        posterior, v, slope = parts
+        of_gates, mixed, of_experts = self.products
         wv = weights * v
-
-        def second(a, c):
-            return (wv[a] * v[c]).sum(axis=0)
-
-        gg, ge, ee = [], [], []
-        for j in range(J):
-            for h in range(j, J):
-                block = slope[j] * gates[h] + slope[h] * gates[j] + second(j, h)
-                gg.append(block - slope[j] if j == h else block)
-            for i in range(k):
-                for t in range(T):
-                    a = J + i * T + t
-                    block = slope[a] * gates[j] + second(j, a)
-                    ge.append(block - slope[a] if i == j else block)
-        for i in range(k):
-            mass = (weights * posterior[i]).sum(axis=0)
-            for t in range(T):
-                a = J + i * T + t
-                for u in range(t, T):
-                    block = second(a, J + i * T + u) + slope[a] * experts[i, u] - wv[a, u]
-                    block -= mass * experts[i, t] * experts[i, u]
-                    ee.append(block + mass * experts[i, t] if t == u else block)
-                ee.extend(second(a, c) for c in range(J + (i + 1) * T, A))
-
+        p = np.concatenate([gates[:J], experts[:, :T].reshape(k * T, B, m)])
         hessian = np.empty((B, A, q, A, q))
-        for blocks, pairs, product in zip((gg, ge, ee), self.pairs(), self.products, strict=True):
-            if blocks:
-                values = (np.stack(blocks).reshape(-1, m) @ product).reshape(-1, B, q, q)
-                for (a, c), value in zip(pairs, values, strict=True):
-                    hessian[:, a, :, c, :] = value
-                    if a != c:
-                        hessian[:, c, :, a, :] = value.transpose(0, 2, 1)
+
+        def put(a, first, block, product):
+            """Blocks of a with first, first + 1, ..., and their transposes."""
+            value = (block.reshape(-1, m) @ product).reshape(-1, B, q, q)
+            last = first + len(value)
+            hessian[:, a, :, first:last] = value.transpose(1, 2, 0, 3)
+            hessian[:, first:last, :, a] = value.transpose(1, 0, 3, 2)
+
+        for a in range(A):
+            block = np.einsum("sbm,csbm->cbm", wv[a], v[a:])
+            if a < J:
+                own = J + a * T
+                block += slope[a:] * p[a]
+                block[: J - a] += slope[a] * p[a:J]
+                block[own - a : own - a + T] -= slope[own : own + T]
+            else:
+                end = a + T - (a - J) % T  # of the classes of the same expert
+                block[: end - a] += slope[a:end] * p[a] + slope[a] * p[a:end]
+            block[0] -= slope[a]
+            if a < J:
+                put(a, a, block[: J - a], of_gates)
+                put(a, J, block[J - a :], mixed)
+            else:
+                put(a, a, block, of_experts)
         return hessian.reshape(B, self.P, self.P)
 
     def growth(self, step: np.ndarray) -> np.ndarray:
@@ -494,14 +533,6 @@ class _Likelihood:
         shrinking = np.where(self.is_mass & (step < 0.0), (LEAST_MASS - 1.0) / np.minimum(step, -EPS), np.inf)
         return np.minimum(fraction, shrinking)
 
-    def pairs(self):
-        """The pairs of linear predictors in the order in which `hessian` computes their blocks."""
-        J, A = self.gates, self.A
-        gg = [(j, h) for j in range(J) for h in range(j, J)]
-        ge = [(j, a) for j in range(J) for a in range(J, A)]
-        ee = [(a, c) for a in range(J, A) for c in range(a, A)]
-        return gg, ge, ee
-
 
 def _softmax(logits: np.ndarray, axis: int) -> None:
     """In place."""
@@ -514,65 +545,74 @@ def _run(data: WeightedPoints, start: MixingMeasure, shape, gate: Gate, theta: T
     """Fits that are done are replaced by waiting ones, so that a batch stays full."""
     flat = start.reshape((-1,))
     likelihood = _Likelihood(data, flat, gate, theta)
-    search = _Search(likelihood, data, shape, likelihood.vectors(flat), tol)
-    n = len(search.v)
-    batch = max(1, BATCH_NODES // data.m)
-    waiting, active = np.arange(n), np.arange(0)
-    while active.size or waiting.size:
-        if waiting.size and active.size <= batch // 2:
-            fresh, waiting = np.split(waiting, [batch - active.size])
-            search.enter(fresh)
-            active = np.concatenate([active, fresh])
-        search.advance(active)
-        active = active[(search.reason[active] == "") & (search.n_iter[active] < max_iter)]
-    search.reason[search.reason == ""] = "max_iter"
+    n = len(flat.beta0)
+    slots = min(n, max(1, BATCH_NODES // data.m))
+    search = _Search(likelihood, data, shape, likelihood.vectors(flat), slots, tol, max_iter)
+    entered, active = 0, np.zeros(slots, dtype=bool)
+    while entered < n or active.any():
+        free = np.flatnonzero(~active)
+        if entered < n and 2 * free.size >= slots:
+            free = free[: n - entered]
+            search.enter(free, np.arange(entered, entered + free.size))
+            entered += free.size
+            active[free] = True
+        index = np.flatnonzero(active)
+        active[index[search.advance(index)]] = False
 
-    measure = likelihood.measure(search.v, flat, shape)
-    return MLEResult(
-        measure,
-        np.asarray(log_likelihood(measure, data, gate)),
-        search.n_iter.reshape(shape),
-        search.reason.reshape(shape),
-        *(value.reshape(shape) for value in search.certificate()),
-        theta,
-        data,
-        gate,
-    )
+    measure, lost = likelihood.measure(search.ends, flat), search.results["reason"] == "underflow"
+    if lost.any():
+        points = WeightedPoints(data.points, search.all_weights[search.rows[lost]])
+        search.results["log_likelihood"][lost] = log_likelihood(measure[lost], points, gate)
+    results = {name: value.reshape(shape) for name, value in search.results.items()}
+    return MLEResult(measure.reshape(shape), **results, theta=theta, data=data, gate=gate)
 
 
 class _Search:
-    """The state of all fits of a batch, in arrays with one row for each."""
+    """The fits under way, in arrays with one row for each slot, and the results, with one row for each fit."""
 
-    def __init__(self, likelihood: _Likelihood, data: WeightedPoints, shape, v: np.ndarray, tol: float) -> None:
-        n, P = v.shape
-        self.likelihood, self.v, self.tol = likelihood, v, tol
-        rows = np.arange(prod(data.batch_shape)).reshape(data.batch_shape)
-        self.row = np.broadcast_to(rows, shape).ravel()  # each fit's data
-        self.weights = np.ascontiguousarray(data.weights.reshape(-1, data.K, data.m).transpose(1, 0, 2))
-        self.totals = self.weights.sum(axis=0)
-        size = np.abs(self.totals).sum(axis=-1)[self.row]
-        self.size = size
-        #: Rounding error of a gradient's component: those below are no direction to follow.
-        self.noise = 4.0 * EPS * size / np.sqrt(data.m)
-        self.g = np.empty((data.K, n, data.m))
-        self.gradient, self.hessian = np.empty((n, P)), np.empty((n, P, P))  # the latter of minus the log-likelihood
-        self.held = np.zeros((n, P), dtype=bool)  # coordinates kept on the boundary of Theta
-        self.values, self.vectors = np.empty((n, P)), np.empty((n, P, P))  # eigenvectors, held coordinates left out
-        self.radius = np.full(n, FIRST_RADIUS)
-        self.n_iter = np.zeros(n, dtype=int)
-        self.reason = np.full(n, "", dtype="<U9")
+    def __init__(self, likelihood, data: WeightedPoints, shape, starts: np.ndarray, slots: int, tol, max_iter) -> None:
+        n, P = starts.shape
+        self.likelihood, self.tol, self.max_iter = likelihood, tol, max_iter
+        self.all_weights, self.rows = data.weights.reshape(-1, data.K, data.m), _rows(data, shape).ravel()
+        self.ends = starts.copy()
+        self.results = {
+            "log_likelihood": np.empty(n),
+            "n_iter": np.empty(n, dtype=int),
+            "reason": np.empty(n, dtype="<U9"),
+            "promise": np.empty(n),
+            "gradient_norm": np.empty(n),
+            "smallest_eigenvalue": np.empty(n),
+            "distance_to_bound": np.empty(n),
+        }
+        self.fit = np.empty(slots, dtype=int)  # which fit a slot holds
+        self.v = np.empty((slots, P))
+        self.weights, self.g = np.empty((data.K, slots, data.m)), np.empty((data.K, slots, data.m))
+        self.totals = np.empty((slots, data.m))
+        self.size, self.noise = np.empty(slots), np.empty(slots)
+        self.gradient, self.hessian = np.empty((slots, P)), np.empty((slots, P, P))  # of minus the log-likelihood
+        self.held = np.empty((slots, P), dtype=bool)  # coordinates kept on the boundary of Theta
+        self.values, self.vectors = np.empty((slots, P)), np.empty((slots, P, P))  # eigenvectors, without those held
+        self.radius, self.n_iter = np.empty(slots), np.empty(slots, dtype=int)
 
-    def enter(self, index: np.ndarray) -> None:
+    def enter(self, index: np.ndarray, fits: np.ndarray) -> None:
         """Bring in fits at their starts."""
-        self._differentiate(index, *self.likelihood.probabilities(self.v[index], index))
+        self.fit[index], self.v[index] = fits, self.ends[fits]
+        weights = self.all_weights[self.rows[fits]].transpose(1, 0, 2)
+        totals = weights.sum(axis=0)
+        size = np.abs(totals).sum(axis=-1)
+        self.weights[:, index], self.totals[index] = weights, totals
+        self.size[index] = np.maximum(size, SMALLEST)
+        #: Rounding error of a gradient's component: those below are no direction to follow.
+        self.noise[index] = 4.0 * EPS * size / np.sqrt(weights.shape[-1])
+        self.held[index], self.radius[index], self.n_iter[index] = False, FIRST_RADIUS, 0
+        self._differentiate(index, *self.likelihood.probabilities(self.v[index], fits))
 
     def _differentiate(self, index, gates, experts, g) -> None:
         """Store the density, the gradient and the Hessian (along the paths of `move`) at the fits' coefficients."""
-        row = self.row[index]
-        weights = self.weights[:, row]
-        gradient, parts = self.likelihood.scores(gates, experts, g, weights - self.totals[row] * g)
+        weights = self.weights[:, index]
+        gradient, v, slope = self.likelihood.scores(gates, experts, g, weights - self.totals[index] * g)
         self.g[:, index], self.gradient[index] = g, gradient
-        hessian = self.likelihood.hessian(gates, experts, weights, parts)
+        hessian = self.likelihood.hessian(gates, experts, weights, v, slope)
         self.likelihood.bend(gradient, hessian)
         self.hessian[index] = hessian
         self._decompose(index)
@@ -607,34 +647,58 @@ class _Search:
             step[again], full[again], promise[again] = self._propose(index[again])
         return step, full, promise
 
-    def advance(self, index: np.ndarray) -> None:
-        """Try one step of the fits ``index``; mark those that are done."""
-        row = self.row[index]
+    def advance(self, index: np.ndarray) -> np.ndarray:
+        """Try one step of the fits in the slots ``index``; mark those that are done, and store their results."""
         step, full, promise = self._propose(index)
         new = self.likelihood.move(self.v[index], step)
-        gates, experts, g = self.likelihood.probabilities(new, index)
-        fitted = self.totals[row] * self.g[:, index]
-        gained = np.einsum("sbm->b", _difference(g, self.g[:, index], self.weights[:, row] - fitted, fitted))
+        gates, experts, g = self.likelihood.probabilities(new, self.fit[index])
+        old = self.g[:, index]
+        fitted = self.totals[index] * old
+        gained = _difference(g, old, self.weights[:, index] - fitted, fitted).sum(axis=(0, -1))
         with np.errstate(divide="ignore", invalid="ignore"):
             agreement = np.where(promise > 0.0, gained / promise, -1.0)
 
         radius = self.radius[index]
         length = np.sqrt((step**2).sum(axis=-1))
         at_edge = length > 0.99 * radius
-        radius = np.where(agreement < 0.25, 0.25 * np.minimum(length, radius), radius)
+        radius = np.where(agreement >= 0.25, radius, 0.25 * np.minimum(length, radius))
         self.radius[index] = np.where((agreement > 0.75) & at_edge, np.minimum(2.0 * radius, MAX_RADIUS), radius)
         self.n_iter[index] += 1
 
         taken = (gained > 0.0) & (agreement > 1e-3)
-        if taken.any():
+        if taken.all():
+            self.v[index] = new
+            self._differentiate(index, gates, experts, g)
+        elif taken.any():
             chosen = index[taken]
             self.v[chosen] = new[taken]
             self._differentiate(chosen, gates[:, taken], experts[:, :, taken], g[:, taken])
         done = full & (promise <= self.tol)
         stuck = ~taken & ~done & ((promise <= 1e-3 * self.tol) | (length < MIN_RADIUS))
-        for which, why in ((done, "converged"), (stuck, "stalled")):
-            ended = index[which]
-            self.reason[ended[~self._release(ended)]] = why
+        reason = np.where(done, "converged", np.where(stuck, "stalled", ""))
+        ended = np.flatnonzero(done | stuck)
+        if ended.size:
+            reason[ended[self._release(index[ended])]] = ""
+        reason[(reason == "") & (self.n_iter[index] >= self.max_iter)] = "max_iter"
+        over = reason != ""
+        if over.any():
+            self._store(index[over], reason[over])
+        return over
+
+    def _store(self, index: np.ndarray, reason: np.ndarray) -> None:
+        """Results and certificates of fits that are done."""
+        g, weights, v, fit = self.g[:, index], self.weights[:, index], self.v[index], self.fit[index]
+        lost = ((g <= TINY) & (weights > 0.0)).any(axis=(0, -1))
+        values = (
+            (weights * np.log(g)).sum(axis=(0, -1)),
+            self.n_iter[index],
+            np.where(lost, "underflow", reason),
+            *self._certificate(index),
+            (self.likelihood.radii - np.abs(v)).min(axis=-1),
+        )
+        self.ends[fit] = v
+        for array, value in zip(self.results.values(), values, strict=True):
+            array[fit] = value
 
     def _release(self, index: np.ndarray) -> np.ndarray:
         """Let go, in each fit, of the held coordinate along which moving inwards gains most; whether there is one."""
@@ -651,22 +715,22 @@ class _Search:
             self._decompose(let_go)
         return worth
 
-    def certificate(self):
-        """Promise, gradient norm, smallest eigenvalue and distance to the bound, (n,) each."""
-        hessian, held = self.hessian.copy(), self.held
-        self.likelihood.bend(-self.gradient, hessian)  # that of the parameters themselves
+    def _certificate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Promise, gradient norm and smallest eigenvalue, (B,) each."""
+        gradient, hessian, held = self.gradient[index], self.hessian[index], self.held[index]
+        self.likelihood.bend(-gradient, hessian)  # back to that of the parameters themselves
         hessian *= ~(held[:, :, None] | held[:, None, :])
         values, vectors = np.linalg.eigh(hessian)
-        gradient = np.where(held, 0.0, self.gradient)
+        gradient[held] = 0.0
         component = np.einsum("bpq,bp->bq", vectors, gradient)
-        component[np.abs(component) <= self.noise[:, None]] = 0.0
-        floor = np.maximum(EPS * np.abs(values).max(axis=-1, keepdims=True), np.finfo(float).tiny)
-        promise = 0.5 * (component**2 / np.maximum(np.abs(values), floor)).sum(axis=-1)
-        norm = np.abs(gradient).max(axis=-1) / self.size
+        component[np.abs(component) <= self.noise[index, None]] = 0.0
+        size = np.abs(values)
+        floor = np.maximum(EPS * size.max(axis=-1, keepdims=True), SMALLEST)
+        promise = 0.5 * (component**2 / np.maximum(size, floor)).sum(axis=-1)
+        norm = np.abs(gradient).max(axis=-1) / self.size[index]
         # A held coordinate's row and column are zero: its eigenvalue does not count.
         free = (vectors**2 * held[:, :, None]).sum(axis=1) < 0.5
-        smallest = np.where(free, values, np.inf).min(axis=-1) / self.size
-        return promise, norm, smallest, (self.likelihood.radii - np.abs(self.v)).min(axis=-1)
+        return promise, norm, np.where(free, values, np.inf).min(axis=-1) / self.size[index]
 
 
 def _trust_region_step(values, component, radius):
@@ -680,31 +744,32 @@ def _trust_region_step(values, component, radius):
     along the lowest eigenvector), the rest of the length goes along that eigenvector.
     """
     low = values[:, 0]
-    scale = np.maximum(np.abs(values).max(axis=-1), np.finfo(float).tiny)
+    scale = np.maximum(np.abs(values).max(axis=-1), SMALLEST)
     least = np.maximum(0.0, -low)
-
-    def length_at(shift):
-        total = np.maximum(values + shift[:, None], EPS * scale[:, None])
-        step = component / total
-        return step, np.sqrt((step**2).sum(axis=-1)), total
-
-    step, length, _ = length_at(least)
+    step, length, _ = _shifted(values, component, scale, least)
     definite = low >= -4.0 * EPS * scale
     inside = definite & (length <= radius)
     outside = np.flatnonzero(length > radius)
     if outside.size:
-        full = values, component
-        values, component, scale, r = values[outside], component[outside], scale[outside], radius[outside]
-        shift = np.maximum(least[outside], (np.abs(component) / r[:, None] - values).max(axis=-1))
+        r, problem = radius[outside], (values[outside], component[outside], scale[outside])
+        shift = np.maximum(least[outside], (np.abs(problem[1]) / r[:, None] - problem[0]).max(axis=-1))
+        part, length, total = _shifted(*problem, shift)
         for _ in range(SECULAR_STEPS):
-            part, length, total = length_at(shift)
-            slope = (part**2 / total).sum(axis=-1)
-            shift = shift + np.maximum((length - r) / r * length**2 / np.maximum(slope, np.finfo(float).tiny), 0.0)
-        part, length, _ = length_at(shift)
+            if (length <= (1.0 + SECULAR_TOL) * r).all():
+                break
+            slope = np.maximum((part**2 / total).sum(axis=-1), SMALLEST)
+            shift = shift + np.maximum((length - r) / r * length**2 / slope, 0.0)
+            part, length, total = _shifted(*problem, shift)
         step[outside] = part * np.minimum(1.0, r / length)[:, None]
-        values, component = full
-    hard = np.flatnonzero(~definite & ((step**2).sum(axis=-1) < (0.81 * radius**2)))
+    hard = np.flatnonzero(~definite & ((step**2).sum(axis=-1) < 0.81 * radius**2))
     if hard.size:
         rest = np.sqrt(np.maximum(radius[hard] ** 2 - (step[hard, 1:] ** 2).sum(axis=-1), 0.0))
         step[hard, 0] = np.where(step[hard, 0] < 0.0, -rest, rest)
     return step, inside
+
+
+def _shifted(values, component, scale, shift):
+    """The steps component / (values + shift), their lengths, and those sums, which rounding does not make negative."""
+    total = np.maximum(values + shift[:, None], EPS * scale[:, None])
+    step = component / total
+    return step, np.sqrt((step**2).sum(axis=-1)), total
