@@ -447,7 +447,43 @@ def test_fit_raw_and_compressed():
     assert all(isinstance(r, EMResult) and r.log_likelihood.shape == () for r in results)
     assert results[0].order is None and results[1].order is not None
     assert results[0].log_likelihood == pytest.approx(results[1].log_likelihood, rel=1e-8)
+    assert "2 classes, fitted to the points\n" in results[0].summary()
+    assert f"2 classes, fitted on {results[1].order} Chebyshev nodes\n" in results[1].summary()
     assert fit(x[:10], y[:10], 2, rng=np.random.default_rng(0), stopping=rule).order is None
+
+
+def test_fit_takes_more_nodes_and_then_the_points_only_where_it_must(monkeypatch):
+    x, y = draw(CLEAR, 6_000, 84, -8.0, 8.0)  # on this interval its slopes need hundreds of nodes
+    data, fitted = WeightedPoints.from_labels(x, y, 2), []
+
+    def run(limit, max_iter=3_000, **options):
+        monkeypatch.setattr("logitmoe.starts.COMPRESS_ORDER", limit)
+        rule = StoppingRule("absolute", 1e-6, max_iter)
+        return fit(x, y, 2, rng=np.random.default_rng(85), starts=4, stopping=rule, **options)
+
+    def spy(data, start, **options):
+        fitted.append((type(data), start.batch_shape))
+        return em(data, start, **options)
+
+    monkeypatch.setattr("logitmoe.starts.em", spy)
+    nodes = run(512)
+    assert fitted == [(ChebyshevMoments, (4,))]
+    assert nodes.order > 128 and nodes.compression_error < 1e-9
+    assert nodes.log_likelihood == pytest.approx(log_likelihood(nodes.measure, data), rel=1e-9)
+
+    # Two starts end in a flatter maximum, for which fewer nodes would do: the best of the others wins.
+    fitted.clear()
+    mixed = run(288)
+    assert fitted == [(ChebyshevMoments, (4,)), (WeightedPoints, (2,))]
+    assert mixed.order == 0 and mixed.compression_error == 0.0 and "fitted to the points\n" in mixed.summary()
+    assert mixed.log_likelihood == pytest.approx(nodes.log_likelihood, rel=1e-8)
+    assert mixed.n_agree == nodes.n_agree == 2
+
+    brief = [run(32, 10, compressed=c) for c in (None, False, True)]
+    assert brief[0].order == 0 and brief[0].measure.allclose(brief[1].measure, atol=0.0)
+    assert "fitted on 32 Chebyshev nodes\n" in brief[2].summary()  # as asked for, but it says so
+    assert "1 with an estimated relative compression error up to" in brief[2].summary()
+    assert "compression error" not in brief[0].summary() + brief[1].summary() + nodes.summary()
 
 
 # Bad input

@@ -29,6 +29,8 @@ MAX_HALVINGS = 40
 CACHE_ELEMENTS = 3 * 2**14
 #: Order at which compressed data are first fitted; doubled for those fits that turn out to need more.
 FIRST_ORDER = 32
+#: Estimated relative error of a compressed log-likelihood above which this does not count as accurate.
+COMPRESSION_TOL = 1e-9
 #: Factor by which SQUAREM's limit on its step length changes, and how far: beyond it, differences are rounding.
 EXTRAPOLATION_FACTOR, MAX_EXTRAPOLATION = 4.0, 1e10
 #: Relative distance from the boundary of Theta within which a parameter counts as on it.
@@ -142,7 +144,7 @@ class EMResult:
     compression_error : ndarray, shape (...), or None
         For compressed data: estimated relative error of ``log_likelihood`` against the raw sample.
     order : ndarray of int, shape (...), or None
-        For compressed data: number of Chebyshev nodes used for each fit.
+        For compressed data: number of Chebyshev nodes (along each axis) used for each fit; 0 for the points themselves.
     trace : Trace or None
     n_starts : int or None
         Of what :meth:`best` returns: the number of fits that it chose from.
@@ -242,6 +244,10 @@ class EMResult:
         """What happened, in words: one line per fact, fixed format."""
         n = self.log_likelihood.size
         lines = [f"{n} fit{'s' if n != 1 else ''}, {self.measure.k} experts, {self.measure.K} classes"]
+        if self.order is None or not self.order.any():
+            lines[0] += ", fitted to the points"
+        else:
+            lines[0] += f", fitted on {_span(self.order)} Chebyshev nodes{' along each axis' * (self.measure.d > 1)}"
         if self.n_agree is not None and n:
             agree = f"within {AGREEMENT} nats of the best: {_span(self.n_agree)}, itself included"
             lines.append(f"starts: {self.n_starts}; {agree}")
@@ -249,6 +255,13 @@ class EMResult:
             count = int(np.count_nonzero(self.reason == name))
             if count:
                 lines.append(f"{count} stopped: {name} ({text})")
+        error = np.asarray(0.0 if self.compression_error is None else self.compression_error)
+        if (error > COMPRESSION_TOL).any():
+            count = np.count_nonzero(error > COMPRESSION_TOL)
+            lines.append(
+                f"{count} with an estimated relative compression error up to {error.max():.0e}: "
+                "take more moments, or fit the points"
+            )
         if self.at_bound.any():
             lines.append(_boundary_note(self.measure, self.at_bound, self.theta))
         if self.missing_classes.any():
@@ -584,7 +597,7 @@ def em(
     acceleration: str | None = None,
     trace: str | None = None,
     batch_size: int | None = None,
-    tol: float = 1e-9,
+    tol: float = COMPRESSION_TOL,
 ) -> EMResult:
     r"""Maximise the likelihood of a softmax gating multinomial logistic mixture of experts by EM.
 

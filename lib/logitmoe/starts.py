@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 
 from ._validation import as_count, as_covariates, as_float_array, as_generator, as_labels
 from .data import WeightedPoints, chebyshev_order, compress
-from .estimator import EMResult, StoppingRule, em
+from .estimator import COMPRESSION_TOL, EMResult, StoppingRule, _replace_fits, em
 from .gates import Gate, as_gate, identity
 from .measure import DEFAULT_THETA, MixingMeasure, Theta
 
@@ -18,8 +19,8 @@ __all__ = ["fit", "near_truth", "random_cells", "random_start"]
 COMPRESS_FROM = 5_000
 #: Size of a covariate from which it warns.
 LARGE = 100.0
-#: The largest order it takes, and the estimated relative error above which it goes back to the points.
-COMPRESS_ORDER, COMPRESS_TOL = 128, 1e-9
+#: The largest order it takes.
+COMPRESS_ORDER = 512
 
 
 def _as_sd(value, name: str) -> float:
@@ -231,9 +232,10 @@ def fit(
     acceleration : {None, "squarem"}
         Plain or accelerated EM, see :func:`.em`.
     compressed : bool, optional
-        Fit Chebyshev moments (at most 128 of them) instead of the points, see :func:`.em`.  Default: yes for d = 1, at
-        least 5,000 points and a gate that is analytic on the real line, unless the estimated compression error of
-        some fit comes out above 1e-9: then the points themselves are fitted.
+        Fit Chebyshev moments (at most 512 of them) instead of the points, see :func:`.em`.  Default: yes for d = 1, at
+        least 5,000 points and a gate that is analytic on the real line; then those starts whose fit has an estimated
+        compression error above 1e-9 even so are fitted again, to the points.  The result's ``order`` and its summary
+        say what was fitted.
 
     Returns
     -------
@@ -281,6 +283,10 @@ def fit(
         domain = (float(x.min()), float(x.max()))
         p = min(COMPRESS_ORDER, chebyshev_order(theta, K, domain, gate))
         result = em(compress(x, y, K, domain=domain, p=p), start, **options)
-        if compressed or (result.compression_error <= COMPRESS_TOL).all():
-            return result.best()
+        poor = result.compression_error > COMPRESSION_TOL
+        if not compressed and poor.any():
+            result = _replace_fits(result, poor, em(WeightedPoints.from_labels(x, y, K), start[poor], **options))
+            error, order = np.where(poor, 0.0, result.compression_error), np.where(poor, 0, result.order)
+            result = replace(result, compression_error=error, order=order)
+        return result.best()
     return em(WeightedPoints.from_labels(x, y, K), start, **options).best()
