@@ -557,8 +557,10 @@ def test_bad_starts():
         near_truth(TRUTH, 3, 0)
     with pytest.raises(ValueError, match="^k: "):
         random_start(0, 2, 1, rng)
-    with pytest.raises(ValueError, match="y: expected 3 labels"):
+    with pytest.raises(ValueError, match="^y: expected 3 labels, one for each row of x, got 2; drop or add samples"):
         fit([0.1, 0.2, 0.3], [1, 2], 2, rng=rng)
+    with pytest.raises(ValueError, match="^K: expected an integer of at least 2, got 1; "):  # not the labels
+        fit([0.1, 0.2, 0.3], [1, 2, 1], 2, K=1, rng=rng)
 
 
 def test_eight_thousand_fits_need_little_memory():

@@ -923,11 +923,12 @@ def _check_classes(K: int) -> int:
 
 def _sample(x, y, K: int | None) -> tuple[np.ndarray, np.ndarray, int]:
     """Check a labelled sample: x (n, d), y (n,) in 1..K, and K."""
+    K = None if K is None else _check_classes(as_count(K, "K"))
     x = as_covariates(x)
     y = as_labels(y, K)
     if x.shape[0] != y.size:
         raise ValueError(message("y", f"{x.shape[0]} labels, one for each row of x", y.size, "drop or add samples"))
-    return x, y, _check_classes(int(y.max()) if K is None else K)
+    return x, y, _check_classes(int(y.max())) if K is None else K
 
 
 def _as_domain(domain, d: int | None = None) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ._validation import as_count, as_covariates, as_float_array, as_generator, as_labels
+from ._validation import as_count, as_covariates, as_float_array, as_generator, as_labels, message
 from .data import WeightedPoints, chebyshev_order, compress
 from .estimator import COMPRESSION_TOL, EMResult, StoppingRule, _replace_fits, em
 from .gates import Gate, as_gate, identity
@@ -246,7 +246,8 @@ def fit(
     Raises
     ------
     TypeError, ValueError
-        If x is not finite or empty, a label is not an integer in 1..K, or an option is out of range.
+        If x is not finite or empty, there is not one label for each row, a label is not an integer in 1..K, or an
+        option is out of range.
 
     Warns
     -----
@@ -264,17 +265,18 @@ def fit(
     ('relative', 2)
     """
     rng = as_generator(rng)
+    K = None if K is None else as_count(K, "K", minimum=2)
     x = as_covariates(x)
     y = as_labels(y, K)
     if len(x) != len(y):
-        raise ValueError(f"y: expected {len(x)} labels, one for each row of x, got {len(y)}")
+        raise ValueError(message("y", f"{len(x)} labels, one for each row of x", len(y), "drop or add samples"))
     if np.abs(x).max() > LARGE:
         warnings.warn(
             f"x: expected covariates of order one, got values up to {np.abs(x).max():.3g}; the starts will saturate: "
             "divide by the standard deviation, or pass a small sd",
             stacklevel=2,
         )
-    K = max(int(y.max()), 2) if K is None else as_count(K, "K", minimum=2)
+    K = max(int(y.max()), 2) if K is None else K
     k, starts, gate = as_count(k, "k"), as_count(starts, "starts"), as_gate(gate)
     start = random_start(k, K, x.shape[1], rng, size=starts, sd=sd, theta=theta)
     options = dict(gate=gate, theta=theta, stopping=stopping, acceleration=acceleration)
