@@ -1,0 +1,128 @@
+"""The benchmark of maximum likelihood: its pieces, a small run, and flexmix's record.  No times."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import logitmoe as lm
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    """benchmarks/mle.py as a module; the process's environment and path are put back."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            patch.setenv(name, "1")
+        patch.setattr(sys, "path", list(sys.path))
+        spec = importlib.util.spec_from_file_location("benchmark_of_mle", FOLDER / "mle.py")
+        module = importlib.util.module_from_spec(spec)
+        patch.setitem(sys.modules, spec.name, module)
+        spec.loader.exec_module(module)
+        yield module
+        sys.modules.pop("sample", None)
+
+
+@pytest.fixture(scope="module")
+def raw(benchmark):
+    x, y = benchmark.drawn.draw()
+    return lm.WeightedPoints.from_labels(x, y, 2)
+
+
+def test_the_sample_is_that_of_the_record(benchmark):
+    assert benchmark.drawn.digest(*benchmark.drawn.draw()) == benchmark.drawn.DIGEST
+
+
+def test_the_sample_is_of_table_2(benchmark, raw):
+    # The residuals are uncorrelated with functions of x, within four standard errors.
+    x, y = raw.points[:, 0], np.where(raw.weights[0] > 0, 1, 2)
+    G = lm.TABLE_2
+    gate = np.exp(lm.gate_log_probabilities(G, raw.points))[0]
+    expert = np.exp(lm.expert_log_probabilities(G, raw.points))[:, 0]
+    mean = gate * expert[0] + (1 - gate) * expert[1]
+    residual = (y == 1) - mean
+    for direction in (np.ones_like(x), x, x**2, x**3):
+        spread = np.sqrt((direction**2 * mean * (1 - mean)).sum())
+        assert abs((residual * direction).sum()) < 4 * spread
+    assert benchmark.drawn.N == len(x) == 100_000
+
+
+def test_the_start_is_inside_theta_and_first(benchmark):
+    starts = benchmark.all_starts(5)
+    assert starts.batch_shape == (5,) and benchmark.THETA.contains(starts).all()
+    np.testing.assert_array_equal(benchmark.vector(starts[0]), benchmark.vector(benchmark.first_start()))
+    longer = benchmark.all_starts(4)
+    np.testing.assert_array_equal(starts.beta0[:4], longer.beta0)
+    # The start's numbers, moved to the gauge with a zero last gate, have the density of those that flexmix had.
+    S = {name: np.array(value) for name, value in benchmark.drawn.START.items()}
+    zero = np.zeros(3)
+    as_given = lm.MixingMeasure(
+        S["beta0"], S["beta1"][:, None], np.stack([S["a"], zero], -1), np.stack([S["b"], zero], -1)[..., None]
+    )
+    x = np.linspace(0, 1, 7)[:, None]
+    np.testing.assert_allclose(lm.density(starts[0], x), lm.density(as_given, x), rtol=1e-13)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_the_competitors_likelihood_and_gradient(benchmark, compressed):
+    x, y = benchmark.drawn.draw(500)
+    data = lm.WeightedPoints.from_labels(x, y, 2)
+    objective = benchmark.MinusLogLikelihood(x, np.where(y == 1, 1.0, -1.0))
+    if compressed:
+        data = lm.compress(x, y, 2, p=24).points()
+        objective = benchmark.MinusLogLikelihood.of(data)
+    for start in (benchmark.all_starts(4)[i] for i in range(4)):
+        v = benchmark.vector(start)
+        value, gradient = objective(v)
+        assert -value == pytest.approx(float(lm.log_likelihood(start, data)), rel=1e-12)
+        steps = 1e-5 * np.eye(v.size)
+        slopes = [(objective(v + step)[0] - objective(v - step)[0]) / 2e-5 for step in steps]
+        np.testing.assert_allclose(gradient, slopes, rtol=1e-6, atol=1e-6)
+
+
+def test_a_small_run(benchmark):
+    maximum, polished, runs = benchmark.compare(n=2_000, size=4, block=2, repeats=1, raw_em=3, compressed_em=3)
+    names = [run.method for run in runs]
+    newton = runs[0]
+    assert "mle" in names[0] and len(names) == len(set(names)) == 6
+    values = np.array([run.log_likelihood for run in runs])
+    assert values.max() <= maximum + 1e-9
+    assert all(0 < run.told and 0 < run.everything for run in runs)
+    assert bool(polished.converged)
+    x, y = benchmark.drawn.draw(2_000)
+    data = lm.WeightedPoints.from_labels(x, y, 2)
+    assert newton.log_likelihood >= float(lm.log_likelihood(lm.TABLE_2, data))  # of more atoms than the truth
+    # Three iterations of EM do not arrive: the benchmark can tell who does not.
+    em = [run for run in runs if run.method.startswith("EM")]
+    assert all(maximum - run.log_likelihood > benchmark.NEAR for run in em)
+    # A method that is told the target and stops early stops at the target.
+    start = benchmark.vector(benchmark.all_starts(1)[0])
+    objective = benchmark.MinusLogLikelihood(x, np.where(y == 1, 1.0, -1.0))
+    halfway = float(em[0].log_likelihood)
+    value, v = benchmark.lbfgsb(objective, start, halfway - 1.0)
+    assert halfway - 1.0 <= value < maximum
+    assert -objective(v)[0] == value
+
+
+def test_flexmix_is_not_above_the_maximum(benchmark, raw):
+    rows = benchmark.flexmix_record()
+    iterations = [int(row["iteration"]) for row in rows]
+    values = np.array([float(row["log_likelihood"]) for row in rows])
+    assert iterations[0] == 1 and iterations[-1] == 2_000 and iterations == sorted(set(iterations))
+    assert (np.diff([float(row["cpu_s"]) for row in rows]) > 0).all()
+
+    # It is the same sample and the same start: the first iteration of the library's EM comes to the same value.
+    once = lm.StoppingRule("absolute", 0.0, 1)
+    first = lm.em(raw, benchmark.first_start(), theta=benchmark.THETA, stopping=once).log_likelihood
+    assert values[0] == pytest.approx(float(first), rel=1e-8)
+
+    x, y = benchmark.drawn.draw()
+    moments = lm.compress(x, y, 2, theta=benchmark.THETA)
+    best = lm.mle(moments, benchmark.all_starts(16), theta=benchmark.THETA, max_iter=benchmark.STEPS).best()
+    maximum = float(lm.log_likelihood(best.measure, raw))
+    assert (values < maximum - benchmark.NEAR).all()
+    assert values[-1] > float(lm.log_likelihood(lm.TABLE_2, raw))
