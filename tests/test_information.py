@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from logitmoe.counterexamples import constant_split, swap_diagonal
 from logitmoe.gates import GATES, power
-from logitmoe.information import fisher_information, fisher_root, numerical_rank, score, standard_errors
+from logitmoe.information import (
+    covariance,
+    fisher_information,
+    fisher_root,
+    numerical_rank,
+    score,
+    standard_errors,
+)
 from logitmoe.losses import sample_design, uniform_design
 from logitmoe.measure import MixingMeasure
 from logitmoe.model import density
@@ -127,11 +134,14 @@ def test_double_precision_agrees_with_fifty_digits(truth, gate):
         assert exact[0] > mpmath.mpf(10) ** -20  # full rank, far above the error of 50 digits
         exact = np.array([float(value) for value in exact])
         errors = np.array([float(mpmath.sqrt(inverse[p, p])) for p in range(6)])
+        inverse = np.array(inverse.tolist(), dtype=float)
     found = numerical_rank(fisher_root(truth, DESIGN, gate))
     assert found.rank == 6 and found.gap == np.inf
     # Relative errors of singular values are at most about eps * condition number = 1e-16 * 1e6.
     np.testing.assert_allclose(found.singular_values[::-1] ** 2, exact, rtol=1e-7)
     np.testing.assert_allclose(standard_errors(truth, DESIGN, gate), errors, rtol=1e-7)
+    scale = np.outer(errors, errors)  # correlations then
+    np.testing.assert_allclose(covariance(truth, DESIGN, gate) / scale, inverse / scale, atol=1e-7)
     np.testing.assert_allclose(
         fisher_information(truth, DESIGN, gate), np.array(J.tolist(), dtype=float), rtol=1e-11
     )
@@ -205,6 +215,33 @@ def test_batches_equal_loops_and_one_expert_has_no_gate():
     assert score(random_measure(rng, 1, 1), [0.5]).shape == (1, 1, 0)
 
 
+def test_covariance_is_the_inverse_of_the_information():
+    G, design = random_measure(np.random.default_rng(4), 2, 2, 1, (3,)), uniform_design(-2, 2, panels=2)
+    V = covariance(G, design, n=50)
+    np.testing.assert_allclose(V[1] @ fisher_information(G[1], design), np.eye(6) / 50, atol=1e-8)
+    np.testing.assert_array_equal(V, np.swapaxes(V, -1, -2))
+    errors = np.sqrt(np.diagonal(V, axis1=-2, axis2=-1))
+    np.testing.assert_allclose(errors, standard_errors(G, design, n=50), rtol=1e-13)
+
+
+def test_covariance_of_a_singular_information_names_a_direction():
+    doubled = MixingMeasure([0, 0], [[1], [0]], [[1, 0], [1, 0]], [[[2], [0]], [[2], [0]]])
+    gate = r"( [+-][0-9.]+ beta[01]\[[1,]+\])+"  # of two equal experts the gate is not determined
+    with pytest.raises(ValueError, match=f"rank 4 of 6: along{gate}, for one, .*; take fewer atoms"):
+        covariance(doubled, DESIGN)
+    with pytest.raises(ValueError, match="rank 4 of 6"):  # of a batch, the one that is singular
+        covariance(MixingMeasure.stack([TABLE_2, swap_diagonal().measure]), DESIGN)
+    with pytest.raises(ValueError, match="rank 1 of 6"):
+        covariance(TABLE_2, sample_design([0.5]))
+    # One expert, two covariates of which the second never varies: intercept and second slope are not told apart.
+    single = random_measure(np.random.default_rng(5), 1, 2, 2)
+    with pytest.raises(ValueError, match=r"rank 2 of 3: along (\+0.71 a.1,1. -0.71|-0.71 a.1,1. \+0.71) b.1,1,2., for"):
+        covariance(single, sample_design([[0.0, 1.0], [1.0, 1.0], [3.0, 1.0]]))
+    # What counts as zero is the caller's choice.
+    with pytest.raises(ValueError, match="rank 5 of 6"):
+        covariance(TABLE_2, DESIGN, rcond=5e-5)
+
+
 def test_fewer_rows_than_coordinates_leave_parameters_undetermined():
     assert np.isinf(standard_errors(TABLE_2, sample_design([0.5]))).all()
     # One expert seen at x = (1, 0, 0) only: a + b_1 is determined, and no coordinate is.
@@ -227,6 +264,9 @@ def test_fewer_rows_than_coordinates_leave_parameters_undetermined():
         (lambda: numerical_rank([[np.inf]]), ValueError, "matrix: expected finite"),
         (lambda: numerical_rank(np.eye(2), rtol=1.0), ValueError, "rtol: expected a number"),
         (lambda: standard_errors(TABLE_2, DESIGN, n=0), ValueError, "n: expected a positive"),
+        (lambda: covariance(TABLE_2, DESIGN, n=-1), ValueError, "n: expected a positive"),
+        (lambda: covariance(TABLE_2, DESIGN, rcond=-1e-3), ValueError, "rcond: expected a number"),
+        (lambda: covariance(TABLE_2, DESIGN, "relu"), ValueError, "gate: expected one of"),
     ],
 )
 def test_bad_input_is_named(call, error, text):

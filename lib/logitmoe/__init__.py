@@ -48,6 +48,7 @@ from .gates import (
 )
 from .information import (
     NumericalRank,
+    covariance,
     fisher_information,
     fisher_root,
     numerical_rank,
@@ -118,6 +119,7 @@ __all__ = [
     "compression_error",
     "constant_split",
     "cos",
+    "covariance",
     "density",
     "e_step",
     "em",

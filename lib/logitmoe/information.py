@@ -22,7 +22,18 @@ from .losses import check_design
 from .measure import MixingMeasure
 from .model import expert_log_probabilities, gate_log_probabilities, log_density
 
-__all__ = ["NumericalRank", "fisher_information", "fisher_root", "numerical_rank", "score", "standard_errors"]
+__all__ = [
+    "NumericalRank",
+    "covariance",
+    "fisher_information",
+    "fisher_root",
+    "numerical_rank",
+    "score",
+    "standard_errors",
+]
+
+#: Coefficients of a direction below which an error message leaves them out.
+SHOWN = 0.05
 
 
 def score(G, x, gate=identity):
@@ -185,11 +196,7 @@ def numerical_rank(matrix, rtol=None):
         raise ValueError(
             message("matrix", "at least one entry", f"shape {matrix.shape}", "check its construction")
         )
-    rtol = (
-        max(matrix.shape[-2:]) * np.finfo(float).eps if rtol is None else as_float_array(rtol, "rtol", ndim=0)
-    )
-    if not 0.0 <= rtol < 1.0:
-        raise ValueError(message("rtol", "a number in [0, 1)", f"{rtol}", "use for example 1e-12"))
+    rtol = max(matrix.shape[-2:]) * np.finfo(float).eps if rtol is None else _as_fraction(rtol, "rtol")
     values = np.linalg.svd(matrix, compute_uv=False)
     tolerance = rtol * values[..., 0]
     rank = (values > tolerance[..., None]).sum(-1)
@@ -201,20 +208,89 @@ def numerical_rank(matrix, rtol=None):
     return NumericalRank(rank, values, tolerance, gap)
 
 
+def covariance(G, design, gate=identity, n=1, rcond=None):
+    """Asymptotic covariance of the maximum likelihood estimator, J^-1 / n.
+
+    Parameters
+    ----------
+    G, design, gate
+        As in `fisher_root`; `G` is the truth, or a fit in its place, with as many atoms as are fitted. Of data, the
+        design is :func:`~logitmoe.losses.sample_design`.
+    n : float
+        Sample size; 1 gives the limit of n times the covariance.
+    rcond : float, optional
+        Singular values of the root up to rcond times the largest count as zero; default max(rows, P) times the
+        machine epsilon.
+
+    Returns
+    -------
+    ndarray, shape (..., P, P)
+        Of the coordinates of `MixingMeasure.to_vector`; symmetric. `standard_errors` are the roots of its diagonal.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `fisher_root`, if n is not positive, if rcond is not in [0, 1), or if the information is singular: then
+        some directions of the parameters are undetermined. The message shows one.
+
+    Notes
+    -----
+    With the singular value decomposition R = U diag(sigma) V' of the root it is V diag(sigma)^-2 V' / n. That a
+    covariance can be computed does not say that the asymptotics hold at this n: compare with a bootstrap. They do not
+    hold on the boundary of Theta.
+
+    Examples
+    --------
+    The delta method, for the x at which an expert's odds are even, ``-a / b``:
+
+    >>> import numpy as np
+    >>> from logitmoe import MixingMeasure, covariance, uniform_design
+    >>> G = MixingMeasure([0, 0], [[3], [0]], [[4, 0], [-2, 0]], [[[-3], [0]], [[-2], [0]]])
+    >>> V = covariance(G, uniform_design(-3, 3), n=10_000)
+    >>> names = G.parameter_names(2, 2, 1)
+    >>> a, b = names.index("a[1,1]"), names.index("b[1,1,1]")
+    >>> v, gradient = G.to_vector(), np.zeros(len(names))
+    >>> gradient[a], gradient[b] = -1 / v[b], v[a] / v[b] ** 2
+    >>> f"{-v[a] / v[b]:.3f} with a standard error of {np.sqrt(gradient @ V @ gradient):.3f}"
+    '1.333 with a standard error of 0.020'
+    """
+    n = _as_size(n)
+    right, sigma, null = _right_singular(G, design, gate, rcond)
+    if null.any():
+        first = np.unravel_index(null.any(axis=-1).argmax(), null.shape[:-1])
+        P = null.shape[-1]
+        direction = right[first][np.flatnonzero(null[first])[-1]]
+        terms = [
+            f"{value:+.2f} {name}"
+            for value, name in zip(direction, G.parameter_names(G.k, G.K, G.d), strict=True)
+            if abs(value) > SHOWN
+        ]
+        raise ValueError(
+            message(
+                "G",
+                "a nonsingular Fisher information",
+                f"rank {P - np.count_nonzero(null[first])} of {P}: along {' '.join(terms)}, for one, the density does "
+                "not change to first order",
+                "take fewer atoms, another gate or design, or standard_errors, which are infinite where they must be",
+            )
+        )
+    scaled = right / sigma[..., None]
+    return np.swapaxes(scaled, -1, -2) @ scaled / n
+
+
 def standard_errors(G, design, gate=identity, n=1):
     """Asymptotic standard deviations of the maximum likelihood estimator, sqrt(diag(J^-1) / n).
 
     Parameters
     ----------
-    G, design, gate
-        As in `fisher_root`; `G` is the truth, with as many atoms as are fitted.
-    n : float
-        Sample size; 1 gives the limit of sqrt(n) times the standard deviation.
+    G, design, gate, n
+        As in `covariance`.
 
     Returns
     -------
     ndarray, shape (..., P)
-        Infinite for the coordinates that a singular information leaves undetermined.
+        The roots of the diagonal of `covariance`; infinite for the coordinates that a singular information leaves
+        undetermined.
 
     Raises
     ------
@@ -225,19 +301,34 @@ def standard_errors(G, design, gate=identity, n=1):
     -----
     With the singular value decomposition R = U diag(sigma) V' the p-th variance is sum_i (V_pi / sigma_i)^2.
     """
-    n = float(as_float_array(n, "n", ndim=0))
-    if n <= 0.0:
-        raise ValueError(message("n", "a positive sample size", f"{n}", "use 1 for the limit of sqrt(n) sd"))
-    root = fisher_root(G, design, gate)
-    if root.shape[-1] == 0:
-        return np.empty(root.shape[:-2] + (0,))
-    columns = root.shape[-1]
-    if root.shape[-2] < columns:  # fewer rows than coordinates: pad, so that all of V comes back
-        padding = np.zeros(root.shape[:-2] + (columns - root.shape[-2], columns))
-        root = np.concatenate([root, padding], axis=-2)
-    _, sigma, right = np.linalg.svd(root, full_matrices=False)  # right (..., i, p)
-    null = sigma <= root.shape[-2] * np.finfo(float).eps * sigma[..., :1]
+    n = _as_size(n)
+    right, sigma, null = _right_singular(G, design, gate)
     variance = (right / np.where(null, 1.0, sigma)[..., None]) ** 2
     variance = np.where(null[..., None], 0.0, variance).sum(-2)
     undetermined = (np.where(null[..., None], right, 0.0) ** 2).sum(-2) > 1e-12
     return np.where(undetermined, np.inf, np.sqrt(variance / n))
+
+
+def _as_size(n):
+    n = float(as_float_array(n, "n", ndim=0))
+    if n <= 0.0:
+        raise ValueError(message("n", "a positive sample size", f"{n}", "use 1 for the limit of sqrt(n) sd"))
+    return n
+
+
+def _as_fraction(value, name):
+    value = float(as_float_array(value, name, ndim=0))
+    if not 0.0 <= value < 1.0:
+        raise ValueError(message(name, "a number in [0, 1)", f"{value}", "use for example 1e-12"))
+    return value
+
+
+def _right_singular(G, design, gate, rcond=None):
+    """Of the root: right singular vectors (..., i, P), singular values (..., P), and which of these count as zero."""
+    root = fisher_root(G, design, gate)
+    rows, P = root.shape[-2:]
+    rcond = max(rows, P) * np.finfo(float).eps if rcond is None else _as_fraction(rcond, "rcond")
+    if rows < P:  # fewer rows than coordinates: pad, so that all of V comes back
+        root = np.concatenate([root, np.zeros(root.shape[:-2] + (P - rows, P))], axis=-2)
+    _, sigma, right = np.linalg.svd(root, full_matrices=False)
+    return right, sigma, sigma <= rcond * sigma[..., :1]
