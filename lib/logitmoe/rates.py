@@ -2,22 +2,26 @@
 
 A :class:`Study` says what is fitted to which data: a truth, a gate, a number of experts, sample sizes, replicates and
 starts.  :func:`run_studies` draws the samples (:mod:`logitmoe.asymptotics`), maximises the likelihood from all the
-starts (:mod:`logitmoe.maximum_likelihood`), and keeps what a rate can be read from: the best fit, how many starts agree
-with it, its Voronoi loss with its parts, its Hellinger distance, and the same for EM.
+starts (:func:`.mle`), and keeps what a rate can be read from: every start's end point and how much less likely than the
+best it is, and the same for EM.  :class:`StudyResult` sorts the end points by the true atom whose Voronoi cell is
+over-fitted, and has their losses.
 
 Starts have fixed distances from the truth.  Starts that come closer as n grows would plant a rate: along a ridge of
 equally likely measures the maximiser stays near where it starts.
+
+Two functions look at the expected log-likelihood, that of an infinite sample: :func:`distant_maxima` for its local
+maxima far from the truth, :func:`equivalent_measure` for a measure of the true density near a fit.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ._jobs import run_jobs
-from ._validation import as_count, message
+from ._validation import as_count, as_float_array, as_generator, message
 from .asymptotics import draw, expected
 from .data import WeightedPoints
 from .estimator import StoppingRule, em
@@ -27,11 +31,17 @@ from .maximum_likelihood import log_likelihood_difference, mle
 from .measure import DEFAULT_THETA, MixingMeasure, Theta
 from .starts import near_truth, random_start
 
-__all__ = ["Study", "StudyResult", "equivalent_measure", "run_studies", "split_starts"]
+__all__ = [
+    "Study",
+    "StudyResult",
+    "distant_maxima",
+    "equivalent_measure",
+    "parameter_errors",
+    "run_studies",
+    "split_starts",
+]
 
-#: Gains within which two fits count as equally likely, in nats.
-TIE = 1e-3
-#: Kullback-Leibler divergence below which a density counts as the true one.
+#: Kullback-Leibler divergence up to which a density counts as the true one.
 SAME_DENSITY = 1e-18
 _FIELDS = ("beta0", "beta1", "a", "b")
 
@@ -61,21 +71,27 @@ class Study:
     wide : int
         Starts that know nothing of the truth, at standard deviation `wide_sd`.
     near_sd, far_sd, wide_sd : float
+    extra : MixingMeasure, batch shape (E,), optional
+        More starts, the same for all samples.
     em_iterations : int, default 0
-        If positive, EM too is run for at most so many iterations, from the first start.
+        If positive, EM too is run, for so many iterations, from the first start of the first `em_samples` samples.
+    em_samples : int
+        At most; fewer if there are fewer replicates.
     p : int
         Nodes of the data, see :func:`.draw`.
     theta : Theta
-        The compact parameter set.
+        The compact parameter set, in the gauge in which the last atom has beta0 = 0 and beta1 = 0.
     max_iter : int
         Steps that :func:`.mle` may take.
+    method : str
+        How samples are drawn, see :func:`.draw`.
     seed : int
         Of the samples and the starts.  Studies with the same truth, gate, domain, sizes and seed share their samples.
 
     Raises
     ------
     TypeError, ValueError
-        If a count, the truth or the gate is not valid.
+        If a count, the truth, the gate or the extra starts are not valid.
     """
 
     name: str
@@ -86,28 +102,35 @@ class Study:
     sizes: tuple[int, ...] = tuple(10**j for j in range(3, 13))
     replications: int = 40
     near: int = 4
-    far: int = 1
-    wide: int = 3
+    far: int = 2
+    wide: int = 2
     near_sd: float = 0.3
     far_sd: float = 1.0
     wide_sd: float = 2.0
+    extra: MixingMeasure | None = None
     em_iterations: int = 0
+    em_samples: int = 16
     p: int = 48
     theta: Theta = DEFAULT_THETA
     max_iter: int = 500
+    method: str = "multinomial"
     seed: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.truth, MixingMeasure) or self.truth.batch_shape != () or self.truth.d != 1:
             raise ValueError(message("truth", "one MixingMeasure with d = 1", f"{self.truth}", "index it first"))
+        for name in ("k", "replications", "em_samples", "p", "max_iter"):
+            as_count(getattr(self, name), name)
         if self.k < self.truth.k:
             raise ValueError(message("k", f"at least k* = {self.truth.k}", self.k, "fit no fewer experts"))
-        for name in ("k", "replications", "p", "max_iter"):
-            as_count(getattr(self, name), name)
         for name in ("near", "far", "wide", "em_iterations"):
             as_count(getattr(self, name), name, minimum=0)
+        if self.extra is not None:
+            if not isinstance(self.extra, MixingMeasure) or len(self.extra.batch_shape) != 1 or self.extra.k != self.k:
+                want = f"measures of {self.k} atoms with one batch axis"
+                raise ValueError(message("extra", want, f"{self.extra}", "give a batch of starts"))
         if self.starts < 1:
-            raise ValueError(message("near, far, wide", "at least one start", "none", "ask for one"))
+            raise ValueError(message("near, far, wide, extra", "at least one start", "none", "ask for one"))
         if list(self.sizes) != sorted(set(self.sizes)) or not self.sizes:
             raise ValueError(message("sizes", "ascending sample sizes", self.sizes, "sort them"))
         object.__setattr__(self, "gate", as_gate(self.gate))
@@ -115,7 +138,12 @@ class Study:
     @property
     def starts(self) -> int:
         """Number of starts."""
-        return self.near + self.far + self.wide
+        return self.near + self.far + self.wide + (0 if self.extra is None else self.extra.batch_shape[0])
+
+    @property
+    def design(self):
+        """Distribution of X: the nodes of the samples."""
+        return uniform_design(*self.domain, nodes=self.p, panels=1)
 
     def _rng(self, size: int, kind: int) -> np.random.Generator:
         """The random stream of the samples (0) or the starts (1) of one size."""
@@ -123,18 +151,20 @@ class Study:
 
     def samples(self, size: int) -> WeightedPoints:
         """The samples of one size, batch shape (replications,)."""
-        options = dict(size=self.replications, domain=self.domain, gate=self.gate, p=self.p, method="multinomial")
+        options = dict(size=self.replications, domain=self.domain, gate=self.gate, p=self.p, method=self.method)
         return draw(self.truth, int(size), self._rng(size, 0), **options)
 
     def starting_points(self, size: int) -> MixingMeasure:
-        """Starts of the fits to the samples of one size, batch shape (replications, starts)."""
-        rng, truth = self._rng(size, 1), self.truth
+        """Starts of the fits to the samples of one size: batch (replications, starts), near, far, wide and extra."""
+        rng, truth, R = self._rng(size, 1), self.truth, self.replications
         parts = []
         for count, sd in ((self.near, self.near_sd), (self.far, self.far_sd)):
-            parts.append(split_starts(truth, self.k, rng, (self.replications, count), sd, self.theta))
-        shape = (self.replications, self.wide)
-        parts.append(random_start(self.k, truth.K, truth.d, rng, size=shape, sd=self.wide_sd, theta=self.theta))
-        return MixingMeasure(*(np.concatenate([getattr(G, name) for G in parts], axis=1) for name in _FIELDS))
+            parts.append(split_starts(truth, self.k, rng, (R, count), sd, self.theta))
+        parts.append(random_start(self.k, truth.K, 1, rng, size=(R, self.wide), sd=self.wide_sd, theta=self.theta))
+        if self.extra is not None:
+            parts.append(self.extra.canonical().broadcast_to((R, *self.extra.batch_shape)))
+        joined = MixingMeasure(*(np.concatenate([getattr(G, name) for G in parts], axis=1) for name in _FIELDS))
+        return self.theta.clip(joined.in_gauge("last"))
 
 
 def split_starts(truth, k, rng, size, sd, theta=DEFAULT_THETA) -> MixingMeasure:
@@ -156,6 +186,11 @@ def split_starts(truth, k, rng, size, sd, theta=DEFAULT_THETA) -> MixingMeasure:
     Returns
     -------
     MixingMeasure, batch shape size
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`.near_truth`.
     """
     extra = np.arange(size[-1])[:, None] + np.arange(k - truth.k)
     cells = np.concatenate([np.broadcast_to(np.arange(truth.k), (size[-1], truth.k)), extra % truth.k], axis=-1)
@@ -173,18 +208,17 @@ class StudyResult:
     fits : MixingMeasure, batch shape (S, R, starts)
         Where the maximisation led from every start.
     deficit : ndarray, shape (S, R, starts)
-        Nats by which each of them is less likely than the best.
+        Nats by which each of them is less likely than the best, zero or more.
     gain : ndarray, shape (S, R)
         Nats by which the best is more likely than the truth.
     reason : ndarray of str, shape (S, R, starts)
     promise, smallest_eigenvalue, distance_to_bound : ndarray, shape (S, R, starts)
         The certificates, see :class:`.MLEResult`.
     n_iter : ndarray of int, shape (S, R, starts)
-    em : MixingMeasure or None, batch shape (S, R)
-        EM's result from the first start.
-    em_deficit : ndarray or None, shape (S, R)
+    em : MixingMeasure or None, batch shape (S, E)
+        EM's result from the first start of the first E samples.
+    em_deficit : ndarray or None, shape (S, E)
         Nats by which it is less likely than the best.
-    em_converged : ndarray of bool or None, shape (S, R)
     """
 
     study: Study
@@ -198,7 +232,6 @@ class StudyResult:
     n_iter: np.ndarray
     em: MixingMeasure | None = None
     em_deficit: np.ndarray | None = None
-    em_converged: np.ndarray | None = None
 
     @property
     def sizes(self) -> np.ndarray:
@@ -208,12 +241,48 @@ class StudyResult:
     @property
     def winner(self) -> tuple[np.ndarray, ...]:
         """Index of the best fit of each sample."""
-        return (*np.indices(self.gain.shape, sparse=True), self.deficit.argmin(axis=-1))
+        return self.first(np.ones(self.deficit.shape, dtype=bool))[0]
 
     @property
     def best(self) -> MixingMeasure:
         """The most likely fits: the maximum likelihood estimates, as far as the starts find them. Batch (S, R)."""
         return self.fits[self.winner]
+
+    def first(self, allowed: np.ndarray) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+        """The most likely of the allowed fits of each sample.
+
+        Parameters
+        ----------
+        allowed : ndarray of bool, shape (S, R, starts)
+
+        Returns
+        -------
+        index : tuple of ndarray
+            For arrays of shape (S, R, starts) and for `fits`.  Where no fit is allowed it is that of some other fit.
+        found : ndarray of bool, shape (S, R)
+            Whether one is allowed.
+        """
+        deficit = np.where(allowed, self.deficit, np.inf)
+        return (*np.indices(self.gain.shape, sparse=True), deficit.argmin(axis=-1)), allowed.any(axis=-1)
+
+    def using(self, starts) -> StudyResult:
+        """The result that some of the starts alone would have given.
+
+        Parameters
+        ----------
+        starts : sequence of int
+            Their positions.
+
+        Returns
+        -------
+        StudyResult
+            `study`, `em` and `em_deficit` are kept.
+        """
+        starts = np.asarray(starts)
+        part = {name: getattr(self, name)[..., starts] for name in _PER_START}
+        least = part["deficit"].min(axis=-1, keepdims=True)
+        part |= {"deficit": part["deficit"] - least, "gain": self.gain - least[..., 0]}
+        return replace(self, fits=self.fits[:, :, starts], **part)
 
     def loss(self, fits: MixingMeasure | None = None, r: float = 2.0) -> VoronoiLoss:
         """The Voronoi loss, least over translations, and its parts; of the best fits or of those given."""
@@ -221,21 +290,61 @@ class StudyResult:
 
     def hellinger(self, fits: MixingMeasure | None = None) -> np.ndarray:
         """Hellinger distance from the true density; of the best fits or of those given."""
-        fits = self.best if fits is None else fits
-        return hellinger(fits, self.study.truth, self._design, self.study.gate)
+        return hellinger(self.best if fits is None else fits, self.study.truth, self.study.design, self.study.gate)
 
-    @property
-    def _design(self):
-        return uniform_design(*self.study.domain, nodes=self.study.p, panels=1)
+    def pattern(self) -> np.ndarray:
+        """The true atom (from 0) whose cell alone is over-fitted, for each fit; int, shape (S, R, starts).
 
-    def tied(self, tie: float = TIE) -> np.ndarray:
-        """Which fits are as likely as the best, to `tie` nats: bool (S, R, starts)."""
-        return self.deficit <= tie
+        -1 where there is none: several cells, or none, have more than one atom, some cell is empty, or the infimum of
+        the loss over translations is the limit of vanishing mass, which is to say that the fit is not near the truth.
+        """
+        parts = self.loss(self.fits)
+        over = parts.sizes > 1
+        one = (over.sum(axis=-1) == 1) & (parts.sizes > 0).all(axis=-1) & np.isfinite(parts.t0)
+        return np.where(one, over.argmax(axis=-1), -1)
 
 
-def run_studies(
-    studies: list[Study], *, executor: Executor | None = None, progress=None
-) -> list[StudyResult]:
+_PER_START = ("deficit", "reason", "promise", "smallest_eigenvalue", "distance_to_bound", "n_iter")
+
+
+def parameter_errors(G: MixingMeasure, truth: MixingMeasure) -> tuple[np.ndarray, np.ndarray]:
+    """Largest error of beta1, a and b of an atom against the true atom of its cell, without weights.
+
+    Parameters
+    ----------
+    G : MixingMeasure, batch shape (...)
+    truth : MixingMeasure
+        Without batch axes, d = 1.
+
+    Returns
+    -------
+    over, exact : ndarray, shape (...)
+        Over the atoms of cells with several atoms, and over those that are alone in theirs; in the translation that
+        makes D_2 least.  NaN if there are none, or if that translation is the limit of vanishing mass.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`.voronoi_loss`, and if d is not 1.
+    """
+    parts = voronoi_loss_parts(G, truth, 2.0, gauge="infimum")
+    if truth.d != 1:
+        raise ValueError(message("truth", "d = 1", f"d = {truth.d}", "translations are exact for d = 1 only"))
+    G, truth, cells = G.translate(0.0, parts.t1).canonical(), truth.canonical(), parts.cells
+    error = np.abs(G.beta1 - truth.beta1[cells]).max(axis=-1)
+    for name in ("a", "b"):
+        difference = np.abs(getattr(G, name) - getattr(truth, name)[cells])
+        error = np.maximum(error, difference.reshape(*cells.shape, -1).max(axis=-1))
+    shared = np.take_along_axis(parts.sizes, cells, axis=-1) > 1
+    near = np.isfinite(parts.t0)
+    result = []
+    for which in (shared, ~shared):
+        largest = np.where(which, error, -np.inf).max(axis=-1)
+        result.append(np.where(near & which.any(axis=-1), largest, np.nan))
+    return result[0], result[1]
+
+
+def run_studies(studies: list[Study], *, executor: Executor | None = None, progress=None) -> list[StudyResult]:
     """Run studies, a job for each sample size of each.
 
     Parameters
@@ -273,14 +382,14 @@ def _run(study: Study, size: int) -> dict[str, np.ndarray]:
     result = mle(data, starts, gate=study.gate, theta=study.theta, max_iter=study.max_iter)
     best = result.best()
     out = {name: getattr(result.measure, name) for name in _FIELDS}
-    out |= {"deficit": best[:, None].gain(result), "gain": best.gain(study.truth)}
-    for name in ("reason", "promise", "smallest_eigenvalue", "distance_to_bound", "n_iter"):
-        out[name] = getattr(result, name)
+    out |= {"deficit": np.maximum(best[:, None].gain(result), 0.0), "gain": best.gain(study.truth)}
+    out |= {name: getattr(result, name) for name in _PER_START if name != "deficit"}
     if study.em_iterations:
         rule = StoppingRule("absolute", 0.0, study.em_iterations)
-        fit = em(data[:, 0], starts[:, 0], gate=study.gate, theta=study.theta, stopping=rule)
+        part = slice(study.em_samples)
+        fit = em(data[part, 0], starts[part, 0], gate=study.gate, theta=study.theta, stopping=rule)
         out |= {f"em_{name}": getattr(fit.measure, name) for name in _FIELDS}
-        out |= {"em_deficit": best.gain(fit), "em_converged": fit.converged}
+        out["em_deficit"] = best[part].gain(fit)
     return out
 
 
@@ -292,31 +401,79 @@ def _assemble(study: Study, parts: list[dict[str, np.ndarray]]) -> StudyResult:
     return StudyResult(study, fits, **arrays)
 
 
-def equivalent_measure(G, truth, *, domain=(-3.0, 3.0), gate=identity, theta=DEFAULT_THETA, p=48, max_iter=2000):
+def distant_maxima(study: Study, rng, *, starts=100, least_loss=0.3) -> tuple[MixingMeasure, np.ndarray, np.ndarray]:
+    """Local maxima of the expected log-likelihood far from the truth, found from random starts.
+
+    Parameters
+    ----------
+    study : Study
+        Its truth, k, gate, domain, nodes, theta, `wide_sd` and `max_iter` are used.
+    rng : numpy.random.Generator
+    starts : int
+        Random starts, of standard deviation `wide_sd`.
+    least_loss : float
+        Smallest loss D_2, least over translations, of a maximum that counts as far.
+
+    Returns
+    -------
+    measure : MixingMeasure, batch shape (F,)
+        The end points that are that far, the one with the smallest divergence first; equal ones are not sorted out.
+    divergence : ndarray, shape (F,)
+        Expected Kullback-Leibler divergence from the truth.  A sample of n points prefers the truth by n times this,
+        give or take a few nats.
+    loss : ndarray, shape (F,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of range.
+
+    Notes
+    -----
+    A search: that it finds none is no proof.
+    """
+    starts, rng = as_count(starts, "starts"), as_generator(rng)
+    least_loss = float(as_float_array(least_loss, "least_loss", ndim=0))
+    truth = study.truth
+    data = expected(truth, 1.0, domain=study.domain, gate=study.gate, p=study.p)
+    start = random_start(study.k, truth.K, 1, rng, size=starts, sd=study.wide_sd, theta=study.theta)
+    options = dict(gate=study.gate, theta=study.theta)
+    found = mle(data, start, tol=1e-22, max_iter=study.max_iter, **options).measure
+    divergence = log_likelihood_difference(truth, found, data, study.gate)
+    loss = voronoi_loss_parts(found, truth, 2.0, gauge="infimum").total
+    order = np.argsort(divergence)
+    order = order[loss[order] >= least_loss]
+    return found[order], divergence[order], loss[order]
+
+
+def equivalent_measure(G: MixingMeasure, study: Study, *, max_iter=2000) -> tuple[MixingMeasure, np.ndarray]:
     """A measure with the true density close to a given one, found by maximising the expected log-likelihood from there.
 
     Parameters
     ----------
     G : MixingMeasure, batch shape (...)
-    truth : MixingMeasure
-        Without batch axes.
-    domain, gate, theta, p
-        As for :class:`Study`.
+        Inside the study's theta, with class K as the reference; fits are.
+    study : Study
+        Its truth, gate, domain, nodes and theta are used.
     max_iter : int
 
     Returns
     -------
     measure : MixingMeasure, batch shape (...)
-        With as many atoms as G, inside ``theta``.
+        With as many atoms as G, inside theta.
     distance : ndarray, shape (...)
         Largest difference between a parameter of G and of the measure: an upper bound of G's distance from the set of
         all measures with the true density, in that norm.  NaN where the Kullback-Leibler divergence of the measure from
         the truth is not below 1e-18.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`.mle`.
     """
-    data = expected(truth, 1.0, domain=domain, gate=gate, p=p)
-    result = mle(data, G, gate=gate, theta=theta, tol=1e-24, max_iter=max_iter)
-    found = result.measure
-    divergence = np.abs(log_likelihood_difference(truth, found, data, gate))
+    data = expected(study.truth, 1.0, domain=study.domain, gate=study.gate, p=study.p)
+    found = mle(data, G, gate=study.gate, theta=study.theta, tol=1e-24, max_iter=max_iter).measure
+    divergence = np.abs(log_likelihood_difference(study.truth, found, data, study.gate))
     shape = divergence.shape
     difference = [np.abs(getattr(G, n) - getattr(found, n)).reshape(*shape, -1).max(axis=-1) for n in _FIELDS]
     return found, np.where(divergence <= SAME_DENSITY, np.max(difference, axis=0), np.nan)
