@@ -17,9 +17,8 @@ import numpy as np
 
 from ._validation import as_float_array, message
 from .gates import as_gate, identity
-from .information import fisher_root
+from .information import _check_measure, _columns, _rows, fisher_root
 from .losses import check_design
-from .measure import MixingMeasure
 from .model import expert_log_probabilities, gate_log_probabilities
 
 __all__ = ["complete_root", "information_fractions", "linear_rate"]
@@ -53,24 +52,18 @@ def complete_root(G, design, gate=identity):
     TypeError, ValueError
         As in `fisher_root`.
     """
-    if not isinstance(G, MixingMeasure):
-        raise TypeError(message("G", "a MixingMeasure", f"a {type(G).__name__}", "build one first"))
+    _check_measure(G)
     check_design(design, G.d)
     x, M = design.points, as_gate(gate)(design.points)
     k, K = G.k, G.K
     gates = np.exp(gate_log_probabilities(G, x, gate))  # (..., k, m)
     experts = np.exp(expert_log_probabilities(G, x))  # (..., k, K, m)
-    lead = (*G.batch_shape, k, K, len(x))  # expert i, class s, point
-    one_i = np.eye(k)[:, None, None, :]
+    one_i = np.eye(k)[:, None, None, :]  # expert i, class s, point
     gating = one_i[..., : k - 1] - np.moveaxis(gates[..., : k - 1, :], -2, -1)[..., None, None, :, :]
     one_s = np.eye(K)[:, None, : K - 1]
     within = one_s - np.moveaxis(experts[..., : K - 1, :], -2, -1)[..., None, :, :]  # (..., i, s, m, l)
     expert = within[..., None, :] * one_i[..., None]  # (..., i, s, m, j, l), zero unless j = i
-    parts = (gating, gating[..., None] * M[:, None, :], expert, expert[..., None] * x[:, None, None, :])
-    parts = [np.broadcast_to(part, lead + part.shape[len(lead) :]).reshape(*lead, -1) for part in parts]
-    weight = np.sqrt(gates[..., :, None, :] * experts * design.weights)
-    rows = np.concatenate(parts, axis=-1) * weight[..., None]
-    return rows.reshape(*G.batch_shape, k * K * len(x), rows.shape[-1])
+    return _rows(_columns(gating, expert, x, M), gates[..., :, None, :] * experts * design.weights, 3)
 
 
 def information_fractions(G, design, gate=identity):

@@ -13,6 +13,7 @@ vectors give rank and standard errors with about twice the digits.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -72,7 +73,7 @@ def score(G, x, gate=identity):
     """
     _check_measure(G)
     x = as_covariates(x, d=G.d)
-    k, K, d = G.k, G.K, G.d
+    k, K = G.k, G.K
     M = as_gate(gate)(x)
     log_gate, log_expert = gate_log_probabilities(G, x, gate), expert_log_probabilities(G, x)
     log_g = log_density(G, x, gate)
@@ -86,17 +87,26 @@ def score(G, x, gate=identity):
     expert = np.eye(K)[:, : K - 1, None] - np.exp(log_expert)[..., None, : K - 1, :]
     expert = posterior[..., :, None, :] * expert
     expert = np.moveaxis(expert, (-4, -2), (-2, -1))  # (..., s, m, k, l)
-    lead = gating.shape[:-1]
-    parts = (
-        gating,
-        gating[..., None] * M[:, None, :],
-        expert,
-        expert[..., None] * x[:, None, None, :],
-    )
-    sizes = (k - 1, (k - 1) * d, k * (K - 1), k * (K - 1) * d)
-    return np.concatenate(
-        [part.reshape(lead + (size,)) for part, size in zip(parts, sizes, strict=True)], axis=-1
-    )
+    return _columns(gating, expert, x, M)
+
+
+def _columns(gating, expert, x, M):
+    """Derivatives in all free coordinates, (..., m, P), given those in beta0 (..., m, k - 1) and a (..., m, k, K - 1).
+
+    The leading axes of the two broadcast.
+    """
+    lead = np.broadcast_shapes(gating.shape[:-1], expert.shape[:-2])
+    parts = (gating, gating[..., None] * M[:, None, :], expert, expert[..., None] * x[:, None, None, :])
+    shaped = ((part, part.shape[-axes:]) for part, axes in zip(parts, (1, 2, 2, 3), strict=True))
+    flat = [np.broadcast_to(part, lead + tail).reshape(*lead, prod(tail)) for part, tail in shaped]
+    return np.concatenate(flat, axis=-1)
+
+
+def _rows(columns, probability, axes):
+    """Derivatives times the roots of the probabilities (..., m), with the last `axes` axes of these made one."""
+    rows = columns * np.sqrt(probability)[..., None]
+    start = probability.ndim - axes
+    return rows.reshape(*rows.shape[:start], prod(rows.shape[start:-1]), rows.shape[-1])
 
 
 def _check_measure(G):
@@ -128,10 +138,8 @@ def fisher_root(G, design, gate=identity):
     """
     _check_measure(G)
     check_design(design, G.d)
-    values = score(G, design.points, gate)
-    weight = np.sqrt(np.exp(log_density(G, design.points, gate)) * design.weights)
-    rows = values * weight[..., None]
-    return rows.reshape(rows.shape[:-3] + (rows.shape[-3] * rows.shape[-2], rows.shape[-1]))
+    probability = np.exp(log_density(G, design.points, gate)) * design.weights
+    return _rows(score(G, design.points, gate), probability, 2)
 
 
 def fisher_information(G, design, gate=identity):
