@@ -304,7 +304,7 @@ def test_summary_names_the_parameters_on_the_boundary():
     theta, start = Theta(10.0, 10.0, 10.0, 0.75), MixingMeasure([0.0], [[0.0]], [[0.0, 0.0]], [[[0.0], [0.0]]])
     one = em(data, start, theta=theta, stopping=StoppingRule("absolute", 1e-9, 500))
     assert abs(one.measure.b[0, 0, 0]) == 0.75 and one.at_bound
-    line = "1 on the boundary of Theta(beta0=10.0, beta1=10.0, a=10.0, b=0.75), in b[1,1,1]: widen theta"
+    line = "1 on the boundary of Theta(beta0=10.0, beta1=10.0, a=10.0, b=0.75), in b[1,1,1]:\n  widen theta"
     assert line in one.summary()
     # Of a batch, only the fits that are on the boundary are named, and not more than six parameters.
     free = em(data, start, stopping=one.stopping)
@@ -312,7 +312,7 @@ def test_summary_names_the_parameters_on_the_boundary():
     tight = Theta.cube(1e-3)
     start = random_start(4, 2, 1, np.random.default_rng(77), size=2, theta=tight)
     text = em(data, start, theta=tight).summary()
-    assert re.search(r"2 on the boundary of .*, in (\S+, ){5}\S+ and \d+ more: ", text)
+    assert re.search(r"2 on the boundary of .*, in (\S+, ){5}\S+ and \d+ more:\n", text)
 
 
 def test_duplicate_atoms_stay_duplicate_and_are_reported():

@@ -241,7 +241,7 @@ class EMResult:
         return replace(best, n_starts=agree.shape[axis], n_agree=np.asarray(agree.sum(axis=axis)))
 
     def summary(self) -> str:
-        """What happened, in words: one line per fact, fixed format."""
+        """What happened, in words: one line per fact, fixed format; what to do about it is indented."""
         n = self.log_likelihood.size
         lines = [f"{n} fit{'s' if n != 1 else ''}, {self.measure.k} experts, {self.measure.K} classes"]
         if self.order is None or not self.order.any():
@@ -259,8 +259,8 @@ class EMResult:
         if (error > COMPRESSION_TOL).any():
             count = np.count_nonzero(error > COMPRESSION_TOL)
             lines.append(
-                f"{count} with an estimated relative compression error up to {error.max():.0e}: "
-                "take more moments, or fit the points"
+                f"{count} with an estimated relative compression error up to {error.max():.0e}:\n"
+                "  take more moments, or fit the points"
             )
         if self.at_bound.any():
             lines.append(_boundary_note(self.measure, self.at_bound, self.theta))
@@ -279,11 +279,11 @@ def _span(counts: np.ndarray) -> str:
 
 
 def _boundary_note(G: MixingMeasure, at_bound: np.ndarray, theta: Theta) -> str:
-    """The line of a summary on fits that end on the boundary of Theta: which parameters, and what to do."""
+    """The lines of a summary on fits that end on the boundary of Theta: which parameters, and what to do."""
     names = theta.touching(G[at_bound], rtol=FACE)
     listed = ", ".join(names[:MAX_NAMES]) + (f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else "")
     remedy = "widen theta, scale x to order one, or fit fewer experts"
-    return f"{np.count_nonzero(at_bound)} on the boundary of {theta}, in {listed}: {remedy}"
+    return f"{np.count_nonzero(at_bound)} on the boundary of {theta}, in {listed}:\n  {remedy}"
 
 
 class _Problem:
