@@ -346,6 +346,7 @@ def test_fit_says_whether_its_starts_agree():
     one = fit(x, y, 1, rng=np.random.default_rng(63), **options)  # concave: one maximum
     assert one.n_starts == one.n_agree == 6
     assert "starts: 6; within 0.1 nats of the best: 6, itself included" in one.summary()
+    assert one.summary().startswith("1 fit, 1 expert, 2 classes, fitted to the points\n")
     # Nearly no step, far from each other: they do not agree.
     options |= dict(stopping=StoppingRule("absolute", 1e-9, 1))
     two = fit(x, y, 2, rng=np.random.default_rng(63), **options)

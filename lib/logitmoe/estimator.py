@@ -242,8 +242,8 @@ class EMResult:
 
     def summary(self) -> str:
         """What happened, in words: one line per fact, fixed format; what to do about it is indented."""
-        n = self.log_likelihood.size
-        lines = [f"{n} fit{'s' if n != 1 else ''}, {self.measure.k} experts, {self.measure.K} classes"]
+        n, k = self.log_likelihood.size, self.measure.k
+        lines = [f"{n} fit{'s' if n != 1 else ''}, {k} expert{'s' if k != 1 else ''}, {self.measure.K} classes"]
         if self.order is None or not self.order.any():
             lines[0] += ", fitted to the points"
         else:
@@ -266,7 +266,10 @@ class EMResult:
             lines.append(_boundary_note(self.measure, self.at_bound, self.theta))
         if self.missing_classes.any():
             classes = np.flatnonzero(self.missing_classes.reshape(-1, self.measure.K).any(axis=0)) + 1
-            lines.append(f"no sample of class {', '.join(map(str, classes))} (in at least one fit's data)")
+            lines.append(
+                f"no sample of class {', '.join(map(str, classes))} (in at least one fit's data):\n"
+                "  drop the class, or its intercepts run to the boundary of any theta"
+            )
         if self.duplicate_atoms.any():
             lines.append(f"{np.count_nonzero(self.duplicate_atoms)} with duplicate atoms")
         return "\n".join(lines)
