@@ -428,6 +428,39 @@ def test_near_truth_centres_on_the_truth(split):
     assert (spread.a[..., 1] == 0).all() and (spread.b[..., 1, :] == 0).all()
 
 
+def test_near_truth_takes_the_cells_that_are_given():
+    cells = np.array([[0, 0, 1], [0, 1, 1], [1, 0, 1]])
+    start = near_truth(TRUTH, 3, np.random.default_rng(1), size=(5, 3), sd=0.0, split_mass=True, cells=cells)
+    for i, j in np.ndindex(5, 3):
+        G, cell = start[i, j], cells[j]
+        for name in ("beta1", "a", "b"):
+            np.testing.assert_array_equal(getattr(G, name), getattr(TRUTH, name)[cell])
+        for true in (0, 1):
+            assert G.mass[cell == true].sum() == pytest.approx(TRUTH.mass[true], rel=1e-14)
+    whole = near_truth(TRUTH, 2, np.random.default_rng(1), size=2, sd=0.0, cells=[1, 1])  # cells may stay empty
+    np.testing.assert_array_equal(whole.a, np.broadcast_to(TRUTH.a[1], (2, 2, 2)))
+    # The cells take nothing from the random stream; the noise about them is the same.
+    noisy = [near_truth(TRUTH, 2, np.random.default_rng(3), sd=0.1, cells=c) for c in ([0, 1], [1, 1])]
+    shift = [G.a[1, 0] - TRUTH.a[1, 0] for G in noisy]
+    assert shift[0] == pytest.approx(shift[1], abs=1e-15) and shift[0] != 0.0
+
+
+@pytest.mark.parametrize(
+    "cells, match",
+    [
+        ([0, 2, 1], "integers from 0 to 1"),
+        ([-1, 0, 1], "integers from 0 to 1"),
+        ([0.0, 1.0, 1.0], "integers from 0 to 1"),
+        ([], "integers from 0 to 1"),
+        ([0, 1], r"broadcasts to \(4, 3\)"),
+        (np.zeros((3, 3), dtype=int), r"broadcasts to \(4, 3\)"),
+    ],
+)
+def test_near_truth_refuses_other_cells(cells, match):
+    with pytest.raises(ValueError, match="cells: expected .*" + match):
+        near_truth(TRUTH, 3, np.random.default_rng(0), size=4, cells=cells)
+
+
 def test_starts_are_held_to_theta_and_reproducible():
     theta = Theta.cube(4.0)
     start = near_truth(TRUTH, 3, np.random.default_rng(2), size=200, sd=3.0, theta=theta)
