@@ -824,7 +824,7 @@ def test_wrong_input(change, error, match):
 
 def test_batch_axes_that_do_not_agree():
     data = WeightedPoints([0.0, 1.0], np.ones((3, 2, 2)))
-    with pytest.raises(ValueError, match="broadcast"):
+    with pytest.raises(ValueError, match="start: expected batch axes that broadcast"):
         mle(data, clear_starts(2, 4))
     with pytest.raises(ValueError, match="batch axes of G, G_reference and data"):
         log_likelihood_difference(clear_starts(2, 4), CLEAR, data)

@@ -10,8 +10,6 @@ densities), and those that need more than NumPy and SciPy: ``local`` and ``defin
 and ``plots`` (Matplotlib).
 """
 
-import sys
-
 from .counterexamples import (
     AFFINE_SPLIT_TRUTH,
     Counterexample,
@@ -166,6 +164,3 @@ __all__ = [
     "voronoi_loss",
     "voronoi_loss_parts",
 ]
-
-# The module's old name, until nothing imports it any more.
-sys.modules[f"{__name__}.mle"] = sys.modules[mle.__module__]

@@ -56,6 +56,8 @@ RELEASE_RADIUS = 1e-3
 EPS, SMALLEST = np.finfo(float).eps, np.finfo(float).tiny
 #: Density below which a class counts as this probable, so that its logarithm is finite.
 TINY = 1e-280
+#: Part of the total weight above which a weight stands for a sample that was seen, and not for rounding.
+SEEN = 1e-13
 
 REASONS = {
     "converged": "a full Newton step promises a gain of no more than tol",
@@ -162,13 +164,13 @@ class MLEResult:
     smallest_eigenvalue : ndarray, shape (...)
         Of minus the Hessian of the mean log-likelihood on the coordinates that are free to move: positive at a strict
         local maximum, about zero along a ridge, negative where the point is no local maximum.  Rounding is about
-        1e-15.
+        1e-15.  Infinite where no coordinate is free.
     distance_to_bound : ndarray, shape (...)
         Smallest distance of a fitted coordinate from the boundary of Theta; 0 for those on it.
     theta : Theta
         The compact parameter set.
     data : WeightedPoints
-        The (weighted or compressed) points that were fitted, for :meth:`gain`.
+        The points that were fitted, for :meth:`gain`; of compressed data the nodes of the largest order in use.
     gate : Gate
     compression_error : ndarray, shape (...), or None
         For compressed data: estimated relative error of ``log_likelihood`` against the raw sample.
@@ -333,6 +335,17 @@ def mle(
     gauge in which the last gate is fixed.  At the maximum of an over-fitted model the Hessian is nearly singular, of
     the order of :math:`n^{1/2}` and not n along some directions, and singular on a set of equally likely measures;
     convergence is then linear, with the factor 2/3 along a quartic.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from logitmoe import TABLE_2, WeightedPoints, mle, random_start, sample
+    >>> rng = np.random.default_rng(1)
+    >>> x, y = sample(TABLE_2, 1_000, rng)
+    >>> fits = mle(WeightedPoints.from_labels(x, y), random_start(2, 2, 1, rng, size=8))
+    >>> fit = fits.best()
+    >>> bool(fit.converged), bool(fit.gain(TABLE_2) > 0.0)
+    (True, True)
     """
     gate = as_gate(gate)
     tol, compression_tol = (
@@ -341,7 +354,11 @@ def mle(
     max_iter = as_count(max_iter, "max_iter")
     compressed = isinstance(data, ChebyshevMoments)
     _check(data.points() if compressed else data, start, theta, "start")
-    shape = np.broadcast_shapes(data.batch_shape, start.batch_shape)
+    try:
+        shape = np.broadcast_shapes(data.batch_shape, start.batch_shape)
+    except ValueError:
+        expected, got = f"batch axes that broadcast against {data.batch_shape}, those of data", start.batch_shape
+        raise ValueError(message("start", expected, got, "give the starts their own axis")) from None
     start = start.broadcast_to(shape)
     options = (gate, theta, tol, max_iter)
     if compressed:
@@ -716,7 +733,7 @@ class _Search:
     def _store(self, index: np.ndarray, reason: np.ndarray) -> None:
         """Results and certificates of fits that are done."""
         g, weights, v, fit = self.g[:, index], self.weights[:, index], self.v[index], self.fit[index]
-        lost = ((g <= TINY) & (weights > 0.0)).any(axis=(0, -1))
+        lost = ((g <= TINY) & (weights > SEEN * self.size[index, None])).any(axis=(0, -1))
         values = (
             (weights * np.log(g)).sum(axis=(0, -1)),
             self.n_iter[index],
