@@ -52,8 +52,9 @@ def main():
     raw_cost = per_iteration(raw, starts[0], repeats=1)
     print(f"raw points, one fit:              {raw_cost * 1e3:9.1f} ms for each iteration")
     print(f"compressing the sample:           {compress_time * 1e3:9.1f} ms, once")
-    automatic = max(1, estimator.CACHE_ELEMENTS // (2 * K_FIT * 32))
-    for size in (1, 16, 64, 128, automatic, 512, FITS):
+    batches = max(1, round(FITS * 2 * K_FIT * 32 / estimator.CACHE_ELEMENTS))
+    automatic = -(-FITS // batches)
+    for size in (1, 16, 64, 128, 256, automatic, FITS):
         some = starts[: 8 if size == 1 else FITS]
         cost = per_iteration(moments.points(), some, batch_size=size)
         label = f"batches of {size}" + (" (automatic)" if size == automatic else "")

@@ -25,10 +25,16 @@ __all__ = ["EMResult", "StoppingRule", "Trace", "e_step", "em", "em_from_respons
 #: Relative fall of the log-likelihood that counts as rounding.
 SLACK = 1e-13
 MAX_HALVINGS = 40
-#: Nodes times components times classes that one batch of fits holds: its arrays then stay in a core's cache.
-CACHE_ELEMENTS = 3 * 2**14
+#: Nodes times components times classes that one batch of fits holds, about: enough for the cost of an iteration to be
+#: that of its fits, and few enough for a core's cache.
+CACHE_ELEMENTS = 3 * 2**15
 #: Order at which compressed data are first fitted; doubled for those fits that turn out to need more.
 FIRST_ORDER = 32
+#: Bytes that are allocated, and freed untouched, before a run.  The C library of Linux gives memory that is freed back
+#: to the system, unless larger blocks were freed before; without this every temporary array costs page faults.
+RELEASE = 24 * 2**20
+#: Density below which products of probabilities are replaced by sums of logarithms: the products may underflow.
+SMALL = 1e-280
 #: Estimated relative error of a compressed log-likelihood above which this does not count as accurate.
 COMPRESSION_TOL = 1e-9
 #: Factor by which SQUAREM's limit on its step length changes, and how far: beyond it, differences are rounding.
@@ -326,13 +332,18 @@ def _evaluate(problem: _Problem, gate: Logit, experts: Logit, weights, totals, s
     """The E-step: posterior expert probabilities times class weights, and the log-likelihood."""
     K = weights.shape[0]
     k, B, m = gate.prob.shape
-    joint = experts.log_prob.reshape(K, k, B, m) + gate.log_prob
-    peak = joint.max(axis=1)
-    joint -= peak[:, None]
-    np.exp(joint, out=joint)
+    joint = experts.prob.reshape(K, k, B, m) * gate.prob
     density = joint.sum(axis=1)
-    log_density = np.log(density)
-    log_density += peak
+    if density.min(initial=1.0) > SMALL:
+        log_density = np.log(density)
+    else:
+        np.add(experts.log_prob.reshape(K, k, B, m), gate.log_prob, out=joint)
+        peak = joint.max(axis=1)
+        joint -= peak[:, None]
+        np.exp(joint, out=joint)
+        density = joint.sum(axis=1)
+        log_density = np.log(density)
+        log_density += peak
     joint *= (weights / density)[:, None]
     log_likelihood = np.einsum("kbm,kbm->b", weights, log_density)
     return _State(gate, experts, weights, totals, size, log_likelihood, joint.reshape(K, k * B, m))
@@ -834,7 +845,8 @@ def _run(data, start, shape, gate, theta, stopping, acceleration, trace, batch_s
     gate_start, expert_start = _pack(start.reshape((-1,)))
     fits = gate_start.shape[1]
     if batch_size is None:
-        batch_size = max(1, CACHE_ELEMENTS // (K * k * data.m))
+        batches = max(1, round(fits * K * k * data.m / CACHE_ELEMENTS))
+        batch_size = -(-fits // batches)  # equal batches: a last one of a few fits would cost nearly as much
     gate_end, expert_end = np.empty_like(gate_start), np.empty_like(expert_start)
     log_lik, n_iter = np.empty(fits), np.zeros(fits, dtype=int)
     reason = np.empty(fits, dtype="<U10")
@@ -847,6 +859,7 @@ def _run(data, start, shape, gate, theta, stopping, acceleration, trace, batch_s
     def expert_rows(index):
         return (np.arange(k)[:, None] * fits + index).ravel()
 
+    np.empty(RELEASE, dtype=np.uint8)
     waiting = np.arange(fits)
     active = waiting[:0]
     state = None

@@ -66,8 +66,9 @@ def log_softmax(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     logits -= logits.max(axis=0)
     prob = np.exp(logits)
     total = prob.sum(axis=0)
-    prob /= total
     logits -= np.log(total)
+    np.reciprocal(total, out=total)
+    prob *= total
     return logits, prob
 
 
@@ -137,8 +138,9 @@ def _damped_step(model, targets, totals, design, second, radii):
     old = model.coefficients
     new = old.copy()
     new[:-1] += step
-    np.clip(new, -radii, radii, out=new)
-    new[-1] = old[-1]
+    if not np.abs(new).max(initial=0.0) <= radii.min():  # most batches need no clipping
+        np.clip(new, -radii, radii, out=new)
+        new[-1] = old[-1]
     trial = Logit.at(new, design)
     objective = np.einsum("cbm,cbm->b", targets, model.log_prob)
     gain = np.einsum("cbm,cbm->b", targets, trial.log_prob) - objective
@@ -172,18 +174,22 @@ def _newton_direction(model, targets, totals, design, second, radii):
     hessian = np.empty((B, free, q, free, q))
     for c in range(free):
         for e in range(c, free):
-            weight = expected[c] * ((1.0 - prob[c]) if c == e else -prob[e])
+            weight = expected[c] * prob[e]
+            if c == e:
+                np.subtract(expected[c], weight, out=weight)
             block = (weight @ second).reshape(B, q, q)
+            if c != e:
+                np.negative(block, out=block)
+                hessian[:, e, :, c, :] = block
             hessian[:, c, :, e, :] = block
-            hessian[:, e, :, c, :] = block
     P = free * q
     hessian = hessian.reshape(B, P, P)
     g = gradient.transpose(1, 0, 2).reshape(B, P)
     diagonal = np.einsum("bii->bi", hessian)  # a writable view
-    curvature = np.abs(diagonal).mean(axis=1)
+    curvature = np.abs(diagonal) @ np.full(P, 1.0 / P)
 
-    at_face = np.abs(coefficients[:free]) >= radii
-    if at_face.any():
+    if np.abs(coefficients[:free]).max(initial=0.0) >= radii.min():
+        at_face = np.abs(coefficients[:free]) >= radii
         outward = at_face & (gradient * coefficients[:free] > 0)
         held = outward.transpose(1, 0, 2).reshape(B, P)
         g = np.where(held, 0.0, g)
@@ -191,7 +197,7 @@ def _newton_direction(model, targets, totals, design, second, radii):
         diagonal[held] = 1.0
     diagonal += (RIDGE * curvature + np.finfo(float).tiny)[:, None]
 
-    step = np.linalg.solve(hessian, g[..., None])[..., 0]
+    step = _solve(hessian, g)
     decrement = np.einsum("bp,bp->b", g, step)
     # A Hessian that rounding or quadrature made indefinite: go along the gradient, as far as the box is wide.
     bad = ~((decrement >= 0.0) & np.isfinite(step).all(axis=1))
@@ -200,3 +206,14 @@ def _newton_direction(model, targets, totals, design, second, radii):
         step[bad] = 2.0 * radii.max() * g[bad] / np.maximum(largest, np.finfo(float).tiny)
         decrement[bad] = np.einsum("bp,bp->b", g[bad], step[bad])
     return step.reshape(B, free, q).transpose(1, 0, 2), decrement
+
+
+def _solve(matrix, right):
+    """Solve B systems of P equations: (B, P, P) and (B, P)."""
+    if matrix.shape[1] != 2:
+        return np.linalg.solve(matrix, right[..., None])[..., 0]
+    (a, b), (_, c) = matrix.transpose(1, 2, 0)  # two equations, most of all that there are: Cramer's rule
+    u, v = right.T
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        determinant = a * c - b * b
+        return np.stack([(c * u - b * v) / determinant, (a * v - b * u) / determinant], axis=1)
