@@ -226,6 +226,25 @@ def test_checkpoints_do_not_change_the_fit(rule):
     assert len(np.unique(without.n_iter)) > 1  # fits stopped on both sides of checkpoints
 
 
+@pytest.mark.parametrize("order", [32, None])
+@pytest.mark.parametrize("rule", ["relative", "absolute"])
+def test_a_checkpoint_at_every_iteration_gives_the_same_path(rule, order):
+    stopping = StoppingRule(rule, {"relative": 1e-4, "absolute": 0.0}[rule], 30)
+    every, few = (
+        run_panel(replace(SMALL, order=order, stopping=stopping, checkpoints=c), executor=SERIAL)
+        for c in (tuple(range(1, 41)), (1, 4, 10, 40))
+    )
+    for name in ("n_iter", "reason", "at_bound"):
+        assert np.array_equal(getattr(every, name), getattr(few, name))
+    assert every.measure.allclose(few.measure, atol=1e-8)
+    assert every.path[..., [0, 1, 4, 10, 40]].allclose(few.path, atol=1e-8)
+    at = every.path_log_likelihood[..., [0, 1, 4, 10, 40]]
+    np.testing.assert_allclose(at, few.path_log_likelihood, rtol=1e-9)
+    np.testing.assert_array_less(every.compression_error, 1e-6)
+    assert np.array_equal(every.path_log_likelihood[..., -1], every.log_likelihood)
+    assert (every.order == (order if order else np.array(SMALL.sizes)[:, None])).all()
+
+
 @pytest.fixture
 def chunked(monkeypatch):
     """Chunks of five fits, so that SMALL has three of them."""
@@ -279,7 +298,7 @@ def test_the_order_in_which_chunks_are_done_does_not_matter(chunked):
     executor.pool.shutdown()
 
 
-def test_panels_that_run_together_give_the_bits_of_panels_that_run_alone():
+def test_panels_that_run_together_give_what_they_give_alone():
     other = replace(SMALL, name="other", k=4, start_sd=0.2, split_mass=False, theta=Theta.cube(4.0))
     grid = replace(SMALL, name="grid", design="grid")
     own = replace(SMALL, name="own", sizes=(300, 400))
@@ -289,6 +308,13 @@ def test_panels_that_run_together_give_the_bits_of_panels_that_run_alone():
     assert not np.array_equal(together[0].log_likelihood, together[1].log_likelihood)
     assert together[2].measure.k == 4 and Theta.cube(4.0).contains(together[2].measure).all()
     assert not Theta.cube(4.0).contains(together[0].measure).all()
+    # Panels that differ in their starts only advance in one batch: the same numbers up to rounding.
+    wide = replace(SMALL, name="wide", start_sd=0.2)
+    for panel, result in zip((SMALL, wide), run_panels([SMALL, wide], executor=SERIAL), strict=True):
+        alone = run_panel(panel, executor=SERIAL)
+        assert np.array_equal(result.n_iter, alone.n_iter) and np.array_equal(result.reason, alone.reason)
+        assert result.measure.allclose(alone.measure, atol=1e-9)
+        assert result.path[..., 0].allclose(alone.path[..., 0], atol=0.0)
     # The sample of one size and replication does not depend on what else the panel holds.
     x, y = experiments._draw(SMALL, 300, 1)
     assert all(np.array_equal(u, v) for u, v in zip((x, y), experiments._draw(own, 300, 1), strict=True))

@@ -5,7 +5,7 @@ every choice of protocol, those that the paper states and those that it leaves o
 samples, compresses them and fits them by EM. Its numbers do not depend on how the work is spread:
 
 * every sample and every start has a random stream of its own, named by the panel's seed, n and the replication;
-* the work is cut into chunks of fits that the panel alone decides, so the same arrays meet in the same order on any
+* the work is cut into chunks of fits that the panels alone decide, so the same arrays meet in the same order on any
   number of workers.
 
 :func:`run_panels` computes several panels at once. Panels that differ in the fitting only (k, start, stopping rule,
@@ -605,37 +605,57 @@ def _run_chunk(panels: list[Panel], units: list[tuple[int, int]]) -> dict[str, n
         data = ChebyshevMoments.stack(compress(*_draw(common, n, r), K, p=common.order) for n, r in units)
     sampling = time.thread_time() - clock
     out = {}
-    for position, panel in enumerate(panels):
+    for positions in _fitted_alike(panels):
         clock = time.thread_time()
-        starts = MixingMeasure.stack(
-            near_truth(
-                panel.truth,
-                panel.k,
-                _stream(panel, n, r, _START),
-                sd=panel.start_sd,
-                split_mass=panel.split_mass,
-                theta=panel.theta,
-            )
-            for n, r in units
-        )
+        panel = panels[positions[0]]
+        starts = MixingMeasure.stack(_start(panels[position], n, r) for position in positions for n, r in units)
+        which = np.tile(np.arange(len(units)), len(positions))
         if common.order is None:
-            parts = [_follow(panel, one, starts[i : i + 1]) for i, one in enumerate(data)]
+            parts = [_follow(panel, data[i], starts[fit : fit + 1]) for fit, i in enumerate(which)]
             fields = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         else:
-            fields = _follow(panel, data, starts)
-        fields["seconds"] = np.array([sampling, time.thread_time() - clock])
-        out |= {f"{position}/{name}": value for name, value in fields.items()}
+            fields = _follow(panel, data[which], starts)
+        fitting = time.thread_time() - clock
+        share = fields["n_iter"].reshape(len(positions), -1).sum(axis=1) / fields["n_iter"].sum()
+        for row, position in enumerate(positions):
+            part = slice(row * len(units), (row + 1) * len(units))
+            out |= {f"{position}/{name}": value[part] for name, value in fields.items()}
+            out[f"{position}/seconds"] = np.array([sampling, fitting * share[row]])
     return out
+
+
+def _fitted_alike(panels: list[Panel], rules: bool = False) -> list[list[int]]:
+    """Positions of the panels whose fits can advance in one batch, as they differ in their starts only.
+
+    Fits that take long then keep a batch busy together, and not one batch for each panel. With `rules`, panels may
+    differ in their stopping rules too.
+    """
+    alike: dict[tuple, list[int]] = {}
+    for position, panel in enumerate(panels):
+        stopping = None if rules else panel.stopping
+        key = (panel.k, str(panel.record()["gate"]), panel.theta, stopping, panel.checkpoints)
+        alike.setdefault(key, []).append(position)
+    return list(alike.values())
+
+
+def _start(panel: Panel, n: int, replication: int) -> MixingMeasure:
+    """The start of one fit."""
+    rng = _stream(panel, n, replication, _START)
+    options = {"sd": panel.start_sd, "split_mass": panel.split_mass, "theta": panel.theta}
+    return near_truth(panel.truth, panel.k, rng, **options)
 
 
 def _follow(panel: Panel, data: WeightedPoints | ChebyshevMoments, start: MixingMeasure) -> dict[str, np.ndarray]:
     """Fit a batch, stopping at the checkpoints to record the parameters.
 
-    EM has no memory, so a run that continues from where it was stopped is the run that was not stopped.
+    EM has no memory, so a run that continues from where it was stopped is the run that was not stopped. If there are
+    so many checkpoints that stopping costs more than EM, every iteration is recorded, and all nodes are used.
     """
     raw = isinstance(data, WeightedPoints)
     fits, last = start.batch_shape[0], panel.stopping.max_iter
     stops = [t for t in panel.checkpoints if t < last] + [last]
+    if 2 * len(stops) > last:
+        return _follow_every(panel, data, start)
     now = {letter: getattr(start, letter).copy() for letter in _LETTERS}
     out = {
         "log_likelihood": log_likelihood(start, data if raw else data.points(), panel.gate),
@@ -677,6 +697,23 @@ def _follow(panel: Panel, data: WeightedPoints | ChebyshevMoments, start: Mixing
     for name in recorded[0]:
         out[f"path_{name}"] = np.stack([state[name] for state in recorded], axis=1)
     return out | now
+
+
+def _follow_every(panel: Panel, data: WeightedPoints | ChebyshevMoments, start: MixingMeasure) -> dict[str, np.ndarray]:
+    """As :func:`_follow`, from one run that records every iteration."""
+    options = {"gate": panel.gate, "theta": panel.theta, "stopping": panel.stopping}
+    result = em(data, start, trace="full", **options)
+    raw, fits = result.order is None, start.batch_shape[0]
+    out = {name: getattr(result, name) for name in ("log_likelihood", "n_iter", "reason", "at_bound")}
+    out["compression_error"] = np.zeros(fits) if raw else result.compression_error
+    out["order"] = np.full(fits, data.m) if raw else result.order
+    row = np.arange(fits)[:, None]
+    at = np.minimum(result.n_iter[:, None], (0, *panel.checkpoints))
+    for letter in _LETTERS:
+        out[letter] = getattr(result.measure, letter)
+        out[f"path_{letter}"] = getattr(result.trace.measure, letter)[row, at]
+    out["path_log_likelihood"] = result.trace.log_likelihood[row, at]
+    return out
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -769,7 +806,8 @@ def run_panels(
     -------
     list of PanelResult
         In the order of `panels`. The numbers are the same, bit for bit on one machine, for any executor, any number
-        of workers, and any interruptions.
+        of workers, and any interruptions. What else is in `panels` may change them by rounding: the fits of panels that
+        differ in their starts only advance together.
 
     Raises
     ------

@@ -17,10 +17,9 @@ from ._jobs import run_jobs
 from ._validation import as_count, as_float_array, as_generator, message
 from .data import ChebyshevMoments, compress, compression_error
 from .estimator import FIRST_ORDER, StoppingRule, em
-from .experiments import _START, Panel, PanelResult, ReportedLine, _assemble, _draw, _stream
+from .experiments import Panel, PanelResult, ReportedLine, _assemble, _draw, _fitted_alike, _start
 from .losses import voronoi_cells
 from .measure import MixingMeasure
-from .starts import near_truth
 
 __all__ = [
     "Lines",
@@ -33,8 +32,8 @@ __all__ = [
     "run_rules",
 ]
 
-#: Samples that one task draws. Their fits under all panels of a group advance together, with their whole paths.
-CHUNK = 16
+#: Fits that one task lets advance together, with their whole paths.
+CHUNK = 240
 #: Largest accepted estimate of the relative compression error, as in `em`.
 COMPRESSION = 1e-9
 _LETTERS = ("beta0", "beta1", "a", "b")
@@ -160,7 +159,8 @@ def run_rules(
     chunks = []
     for group in groups.values():
         units = panels[group[0]]._units()
-        chunks += [(group, units[first : first + CHUNK]) for first in range(0, len(units), CHUNK)]
+        samples = max(1, CHUNK // max(map(len, _fitted_alike([panels[position] for position in group], rules=True))))
+        chunks += [(group, units[first : first + samples]) for first in range(0, len(units), samples)]
     outputs = run_jobs(
         _rules_chunk,
         [([panels[position] for position in group], rules, units) for group, units in chunks],
@@ -185,11 +185,8 @@ def _rules_chunk(panels: list[Panel], rules: list[StoppingRule], units: list[tup
     """Draw the samples of one chunk, follow their paths under every panel; keys are "position/rule/field"."""
     common = panels[0]
     data = ChebyshevMoments.stack(compress(*_draw(common, n, r), common.truth.K, p=common.order) for n, r in units)
-    together: dict[tuple, list[int]] = {}  # panels whose fits can advance in one batch
-    for position, panel in enumerate(panels):
-        together.setdefault((panel.k, str(panel.record()["gate"]), panel.theta, panel.checkpoints), []).append(position)
     out = {}
-    for positions in together.values():
+    for positions in _fitted_alike(panels, rules=True):
         starts = MixingMeasure.stack(
             MixingMeasure.stack(_start(panels[position], n, r) for n, r in units) for position in positions
         )
@@ -198,12 +195,6 @@ def _rules_chunk(panels: list[Panel], rules: list[StoppingRule], units: list[tup
                 out |= {f"{position}/{name}/{field}": value[row] for field, value in fields.items()}
                 out[f"{position}/{name}/seconds"] = np.zeros(2)
     return out
-
-
-def _start(panel: Panel, n: int, replication: int) -> MixingMeasure:
-    rng = _stream(panel, n, replication, _START)
-    options = {"sd": panel.start_sd, "split_mass": panel.split_mass, "theta": panel.theta}
-    return near_truth(panel.truth, panel.k, rng, **options)
 
 
 def _stops(panel: Panel, data: ChebyshevMoments, starts: MixingMeasure, rules: list[StoppingRule]) -> dict[str, dict]:
