@@ -762,7 +762,8 @@ class _Search:
 
     def _certificate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Promise, gradient norm and smallest eigenvalue, (B,) each."""
-        gradient, hessian, held = self.gradient[index], self.hessian[index], self.held[index]
+        gradient, hessian, v = self.gradient[index], self.hessian[index], self.v[index]
+        held = self.held[index] | ((np.abs(v) >= self.likelihood.radii) & (gradient * v > 0.0))
         self.likelihood.bend(-gradient, hessian)  # back to that of the parameters themselves
         hessian *= ~(held[:, :, None] | held[:, None, :])
         values, vectors = np.linalg.eigh(hessian)
