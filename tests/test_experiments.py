@@ -36,6 +36,7 @@ from logitmoe.losses import voronoi_loss
 from logitmoe.measure import MixingMeasure, Theta
 from logitmoe.model import log_likelihood
 from logitmoe.paper import TABLE_2, TABLE_3
+from logitmoe.starts import near_truth
 
 SERIAL = SerialExecutor()
 SMALL = replace(
@@ -329,6 +330,17 @@ def test_a_smaller_scale_is_a_part_of_the_full_panel():
     assert np.allclose(part.log_likelihood, full.log_likelihood[rows, : part.panel.replications], rtol=1e-11)
 
 
+def test_starts_are_those_of_near_truth():
+    panels = [replace(SMALL, start_sd=sd, split_mass=split) for sd, split in ((0.05, True), (0.2, False), (8.0, True))]
+    units = SMALL._units()
+    starts = experiments._starts(panels, units)
+    for i, panel in enumerate(panels):
+        options = {"sd": panel.start_sd, "split_mass": panel.split_mass, "theta": panel.theta}
+        for j, (n, r) in enumerate(units):
+            alone = near_truth(panel.truth, panel.k, experiments._stream(panel, n, r, experiments._START), **options)
+            assert starts[i, j].allclose(alone, atol=0.0)
+
+
 def test_samples_differ_between_seeds_sizes_and_replications():
     draws = [(SMALL, 300, 0), (SMALL, 300, 1), (replace(SMALL, seed=5), 300, 0), (SMALL, 500, 0)]
     firsts = [float(experiments._draw(*key)[0][0, 0]) for key in draws]
@@ -547,18 +559,18 @@ def test_the_log_gate_is_fitted_to_raw_points():
 def test_printed_digits_survive_perturbed_inputs(monkeypatch):
     panel = replace(FIGURE_1A, sizes=(10_000, 30_000, 100_000), replications=5)
     result = run_panel(panel, executor=SERIAL)
-    draw, start = experiments._draw, experiments.near_truth
+    draw, start = experiments._draw, experiments._starts
 
     def perturbed_draw(*args):
         x, y = draw(*args)
         return x * (1.0 - 1e-12 * np.random.default_rng(0).random(x.shape)), y
 
-    def perturbed_start(*args, **options):
-        G = start(*args, **options)
+    def perturbed_starts(*args):
+        G = start(*args)
         return MixingMeasure(G.beta0 * (1 + 1e-12), G.beta1 * (1 - 1e-12), G.a * (1 + 1e-12), G.b * (1 - 1e-12))
 
     monkeypatch.setattr(experiments, "_draw", perturbed_draw)
-    monkeypatch.setattr(experiments, "near_truth", perturbed_start)
+    monkeypatch.setattr(experiments, "_starts", perturbed_starts)
     moved = run_panel(panel, executor=SERIAL)
     assert not np.array_equal(moved.log_likelihood, result.log_likelihood)
     assert np.array_equal(moved.n_iter, result.n_iter)

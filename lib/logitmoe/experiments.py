@@ -32,7 +32,7 @@ from .losses import VoronoiLoss, voronoi_loss_parts
 from .measure import DEFAULT_THETA, GAUGES, MixingMeasure, Theta
 from .model import log_likelihood, sample
 from .paper import TABLE_2, TABLE_3
-from .starts import near_truth
+from .starts import _around, _noise, random_cells
 
 __all__ = [
     "FIGURES",
@@ -608,7 +608,7 @@ def _run_chunk(panels: list[Panel], units: list[tuple[int, int]]) -> dict[str, n
     for positions in _fitted_alike(panels):
         clock = time.thread_time()
         panel = panels[positions[0]]
-        starts = MixingMeasure.stack(_start(panels[position], n, r) for position in positions for n, r in units)
+        starts = _starts([panels[position] for position in positions], units).reshape((-1,))
         which = np.tile(np.arange(len(units)), len(positions))
         if common.order is None:
             parts = [_follow(panel, data[i], starts[fit : fit + 1]) for fit, i in enumerate(which)]
@@ -638,11 +638,18 @@ def _fitted_alike(panels: list[Panel], rules: bool = False) -> list[list[int]]:
     return list(alike.values())
 
 
-def _start(panel: Panel, n: int, replication: int) -> MixingMeasure:
-    """The start of one fit."""
-    rng = _stream(panel, n, replication, _START)
-    options = {"sd": panel.start_sd, "split_mass": panel.split_mass, "theta": panel.theta}
-    return near_truth(panel.truth, panel.k, rng, **options)
+def _starts(panels: list[Panel], units: list[tuple[int, int]]) -> MixingMeasure:
+    """The starts of panels that are fitted alike, (P, U): those of `near_truth`, with each stream read once."""
+    truth, k, cells, noise = panels[0].truth, panels[0].k, [], []
+    for n, r in units:
+        rng = _stream(panels[0], n, r, _START)
+        cells.append(random_cells(k, truth.k, rng))
+        noise.append(_noise(truth, (k,), rng))
+    cells, noise = np.stack(cells), [np.stack(values) for values in zip(*noise, strict=True)]
+    return MixingMeasure.stack(
+        _around(truth, cells, noise, sd=panel.start_sd, split_mass=panel.split_mass, theta=panel.theta)
+        for panel in panels
+    )
 
 
 def _follow(panel: Panel, data: WeightedPoints | ChebyshevMoments, start: MixingMeasure) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ from ._jobs import run_jobs
 from ._validation import as_count, as_float_array, as_generator, message
 from .data import ChebyshevMoments, compress, compression_error
 from .estimator import FIRST_ORDER, StoppingRule, em
-from .experiments import Panel, PanelResult, ReportedLine, _assemble, _draw, _fitted_alike, _start
+from .experiments import Panel, PanelResult, ReportedLine, _assemble, _draw, _fitted_alike, _starts
 from .losses import voronoi_cells
 from .measure import MixingMeasure
 
@@ -187,9 +187,7 @@ def _rules_chunk(panels: list[Panel], rules: list[StoppingRule], units: list[tup
     data = ChebyshevMoments.stack(compress(*_draw(common, n, r), common.truth.K, p=common.order) for n, r in units)
     out = {}
     for positions in _fitted_alike(panels, rules=True):
-        starts = MixingMeasure.stack(
-            MixingMeasure.stack(_start(panels[position], n, r) for n, r in units) for position in positions
-        )
+        starts = _starts([panels[position] for position in positions], units)
         for name, fields in _stops(panels[positions[0]], data, starts, rules).items():
             for row, position in enumerate(positions):
                 out |= {f"{position}/{name}/{field}": value[row] for field, value in fields.items()}

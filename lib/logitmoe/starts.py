@@ -136,16 +136,25 @@ def near_truth(
         raise ValueError("truth: expected one MixingMeasure without batch axes; index it first")
     if not theta.contains(truth):
         raise ValueError(f"truth: expected parameters inside {theta}; widen theta")
-    truth = truth.canonical()
     cells = random_cells(k, truth.k, rng, shape) if cells is None else _as_cells(cells, k, truth.k, shape)
+    return _around(truth, cells, _noise(truth, cells.shape, rng), sd=sd, split_mass=split_mass, theta=theta)
+
+
+def _noise(truth: MixingMeasure, shape: tuple[int, ...], rng: np.random.Generator) -> list[np.ndarray]:
+    """Standard normal draws for atoms of the given shape, (..., k): for beta0, beta1, a and b."""
+    return [rng.standard_normal(shape + v.shape[1:]) for v in (truth.beta0, truth.beta1, truth.a, truth.b)]
+
+
+def _around(truth: MixingMeasure, cells, noise, *, sd: float, split_mass: bool, theta: Theta) -> MixingMeasure:
+    """The starts of :func:`near_truth` from their cells (..., k) and their noise."""
+    truth = truth.canonical()
     beta0, beta1, a, b = (v[cells] for v in (truth.beta0, truth.beta1, truth.a, truth.b))
     if split_mass:
         beta0 = beta0 - np.log((cells[..., :, None] == cells[..., None, :]).sum(axis=-1))
-    noise = [sd * rng.standard_normal(v.shape) for v in (beta0, beta1, a, b)]
-    noise[2][..., -1] = 0.0
-    noise[3][..., -1, :] = 0.0
-    drawn = (value + shift for value, shift in zip((beta0, beta1, a, b), noise, strict=True))
-    return theta.clip(MixingMeasure(*drawn))
+    shifts = [sd * value for value in noise]
+    shifts[2][..., -1] = 0.0
+    shifts[3][..., -1, :] = 0.0
+    return theta.clip(MixingMeasure(*(v + shift for v, shift in zip((beta0, beta1, a, b), shifts, strict=True))))
 
 
 def random_start(
