@@ -576,10 +576,20 @@ def test_the_gain_over_measures_and_results():
     assert fits.gain(fits[0]) == pytest.approx(-fits[0].gain(fits), abs=1e-9)
 
 
+def test_best_counts_the_starts_that_agree_with_it():
+    data = clear_data(500)
+    fits = mle(data, clear_starts(2, 6))
+    best = fits.best()
+    within = fits.gain(best) >= -0.1
+    assert best.n_starts == 6 and best.n_agree == within.sum() >= 1
+    assert f"starts: 6; within 0.1 nats of the best: {within.sum()}, itself included" in best.summary()
+    assert fits.n_agree is None and "starts:" not in fits.summary()
+
+
 def test_the_summary_says_what_happened():
     data = clear_data(500)
     text = mle(data, clear_starts(2, 3)).summary()
-    assert text == "3 fits, 2 experts, 2 classes\n3 stopped: converged (" + REASONS["converged"] + ")"
+    assert text == "3 fits, 2 experts, 2 classes, fitted to the points\n3 stopped: converged (" + REASONS["converged"] + ")"
     assert repr(mle(data, clear_starts(1 + 1, ()), max_iter=1)) == (
         "MLEResult of 1 fit, 2 experts, 2 classes\n1 stopped: max_iter (" + REASONS["max_iter"] + ")"
     )

@@ -185,10 +185,7 @@ class EMResult:
     @property
     def duplicate_atoms(self) -> np.ndarray:
         """Whether two atoms of a fit are equal to 1e-8 in (beta1, a, b): one of them could be merged away."""
-        G = self.measure
-        atoms = np.concatenate([G.beta1, G.a, G.b.reshape(*G.batch_shape, G.k, -1)], axis=-1)
-        gap = np.abs(atoms[..., :, None, :] - atoms[..., None, :, :]).max(axis=-1)
-        return (gap + 2.0 * np.eye(G.k) < 1e-8).any(axis=(-1, -2))
+        return _duplicate_atoms(self.measure)
 
     def __getitem__(self, index) -> EMResult:
         """The fits at an index of the batch axes."""
@@ -248,37 +245,48 @@ class EMResult:
 
     def summary(self) -> str:
         """What happened, in words: one line per fact, fixed format; what to do about it is indented."""
-        n, k = self.log_likelihood.size, self.measure.k
-        lines = [f"{n} fit{'s' if n != 1 else ''}, {k} expert{'s' if k != 1 else ''}, {self.measure.K} classes"]
-        if self.order is None or not self.order.any():
-            lines[0] += ", fitted to the points"
-        else:
-            lines[0] += f", fitted on {_span(self.order)} Chebyshev nodes{' along each axis' * (self.measure.d > 1)}"
-        if self.n_agree is not None and n:
-            agree = f"within {AGREEMENT} nats of the best: {_span(self.n_agree)}, itself included"
-            lines.append(f"starts: {self.n_starts}; {agree}")
-        for name, text in REASONS.items():
-            count = int(np.count_nonzero(self.reason == name))
-            if count:
-                lines.append(f"{count} stopped: {name} ({text})")
-        error = np.asarray(0.0 if self.compression_error is None else self.compression_error)
-        if (error > COMPRESSION_TOL).any():
-            count = np.count_nonzero(error > COMPRESSION_TOL)
-            lines.append(
-                f"{count} with an estimated relative compression error up to {error.max():.0e}:\n"
-                "  take more moments, or fit the points"
-            )
-        if self.at_bound.any():
-            lines.append(_boundary_note(self.measure, self.at_bound, self.theta))
-        if self.missing_classes.any():
-            classes = np.flatnonzero(self.missing_classes.reshape(-1, self.measure.K).any(axis=0)) + 1
-            lines.append(
-                f"no sample of class {', '.join(map(str, classes))} (in at least one fit's data):\n"
-                "  drop the class, or its intercepts run to the boundary of any theta"
-            )
-        if self.duplicate_atoms.any():
-            lines.append(f"{np.count_nonzero(self.duplicate_atoms)} with duplicate atoms")
-        return "\n".join(lines)
+        return _summary(self, REASONS)
+
+
+def _duplicate_atoms(G: MixingMeasure) -> np.ndarray:
+    atoms = np.concatenate([G.beta1, G.a, G.b.reshape(*G.batch_shape, G.k, -1)], axis=-1)
+    gap = np.abs(atoms[..., :, None, :] - atoms[..., None, :, :]).max(axis=-1)
+    return (gap + 2.0 * np.eye(G.k) < 1e-8).any(axis=(-1, -2))
+
+
+def _summary(result, reasons: dict[str, str]) -> str:
+    """The text of the results of EM and of the maximum likelihood estimator, which have the same fields."""
+    n, k = result.log_likelihood.size, result.measure.k
+    lines = [f"{n} fit{'s' if n != 1 else ''}, {k} expert{'s' if k != 1 else ''}, {result.measure.K} classes"]
+    if result.order is None or not result.order.any():
+        lines[0] += ", fitted to the points"
+    else:
+        lines[0] += f", fitted on {_span(result.order)} Chebyshev nodes{' along each axis' * (result.measure.d > 1)}"
+    if result.n_agree is not None and n:
+        agree = f"within {AGREEMENT} nats of the best: {_span(result.n_agree)}, itself included"
+        lines.append(f"starts: {result.n_starts}; {agree}")
+    for name, text in reasons.items():
+        count = int(np.count_nonzero(result.reason == name))
+        if count:
+            lines.append(f"{count} stopped: {name} ({text})")
+    error = np.asarray(0.0 if result.compression_error is None else result.compression_error)
+    if (error > COMPRESSION_TOL).any():
+        count = np.count_nonzero(error > COMPRESSION_TOL)
+        lines.append(
+            f"{count} with an estimated relative compression error up to {error.max():.0e}:\n"
+            "  take more moments, or fit the points"
+        )
+    if result.at_bound.any():
+        lines.append(_boundary_note(result.measure, result.at_bound, result.theta))
+    if result.missing_classes.any():
+        classes = np.flatnonzero(result.missing_classes.reshape(-1, result.measure.K).any(axis=0)) + 1
+        lines.append(
+            f"no sample of class {', '.join(map(str, classes))} (in at least one fit's data):\n"
+            "  drop the class, or its intercepts run to the boundary of any theta"
+        )
+    if result.duplicate_atoms.any():
+        lines.append(f"{np.count_nonzero(result.duplicate_atoms)} with duplicate atoms")
+    return "\n".join(lines)
 
 
 def _span(counts: np.ndarray) -> str:

@@ -36,7 +36,7 @@ import numpy as np
 
 from ._validation import as_count, as_float_array, message
 from .data import ChebyshevMoments, WeightedPoints, compression_error
-from .estimator import FACE, FIRST_ORDER, EMResult, _check, _pick_moments
+from .estimator import AGREEMENT, FACE, FIRST_ORDER, EMResult, _check, _duplicate_atoms, _pick_moments, _summary
 from .gates import Gate, as_gate, identity
 from .measure import DEFAULT_THETA, MixingMeasure, Theta
 from .model import density, log_likelihood
@@ -176,6 +176,11 @@ class MLEResult:
         For compressed data: estimated relative error of ``log_likelihood`` against the raw sample.
     order : ndarray of int, shape (...), or None
         For compressed data: number of Chebyshev nodes used for each fit.
+    n_starts : int or None
+        Of what :meth:`best` returns: the number of fits that it chose from.
+    n_agree : ndarray of int, shape (...), or None
+        How many of those are within 0.1 nats of the best, the best included.  If it is one of many, there may be a
+        better maximum still: try more starts.
     """
 
     measure: MixingMeasure
@@ -191,6 +196,8 @@ class MLEResult:
     gate: Gate
     compression_error: np.ndarray | None = None
     order: np.ndarray | None = None
+    n_starts: int | None = None
+    n_agree: np.ndarray | None = None
 
     def __repr__(self) -> str:
         return f"MLEResult of {self.summary()}"
@@ -210,6 +217,11 @@ class MLEResult:
         """Classes without a sample, shape (..., K).  Their intercepts run to the bound of Theta."""
         missing = np.abs(self.data.class_totals) <= 1e-9 * self.data.total[..., None]
         return np.broadcast_to(missing, (*self.log_likelihood.shape, self.data.K))
+
+    @property
+    def duplicate_atoms(self) -> np.ndarray:
+        """Whether two atoms of a fit are equal to 1e-8 in (beta1, a, b): one of them could be merged away."""
+        return _duplicate_atoms(self.measure)
 
     def gain(self, other: MixingMeasure | EMResult | MLEResult) -> np.ndarray:
         """Log-likelihood in nats above that of another fit or measure, batch axes broadcast, without cancellation."""
@@ -234,6 +246,11 @@ class MLEResult:
 
         The fits are compared through their differences from one of them, see :func:`log_likelihood_difference`.
 
+        Returns
+        -------
+        MLEResult
+            Without that axis.  ``n_starts`` and ``n_agree`` say how many fits there were and how many agree.
+
         Raises
         ------
         ValueError
@@ -255,24 +272,15 @@ class MLEResult:
             return tuple(index)
 
         first = at(np.expand_dims(self.log_likelihood.argmax(axis=axis), axis))
-        winner = np.expand_dims(self.gain(self.measure[first]).argmax(axis=axis), axis)
+        gain = self.gain(self.measure[first])
+        winner = np.expand_dims(gain.argmax(axis=axis), axis)
+        agree = (gain >= gain.max(axis=axis, keepdims=True) - AGREEMENT).sum(axis=axis)
         index = tuple(np.squeeze(np.broadcast_to(i, winner.shape), axis=axis) for i in at(winner))
-        return self[index]
+        return replace(self[index], n_starts=shape[axis], n_agree=np.asarray(agree))
 
     def summary(self) -> str:
-        """What happened, in words: one line per fact, fixed format."""
-        n = self.log_likelihood.size
-        lines = [f"{n} fit{'s' if n != 1 else ''}, {self.measure.k} experts, {self.measure.K} classes"]
-        for name, text in REASONS.items():
-            count = int(np.count_nonzero(self.reason == name))
-            if count:
-                lines.append(f"{count} stopped: {name} ({text})")
-        if self.at_bound.any():
-            lines.append(f"{np.count_nonzero(self.at_bound)} on the boundary of {self.theta}")
-        if self.missing_classes.any():
-            classes = np.flatnonzero(self.missing_classes.reshape(-1, self.measure.K).any(axis=0)) + 1
-            lines.append(f"no sample of class {', '.join(map(str, classes))} (in at least one fit's data)")
-        return "\n".join(lines)
+        """What happened, in words: one line per fact, fixed format; what to do about it is indented."""
+        return _summary(self, REASONS)
 
 
 def mle(
