@@ -589,9 +589,10 @@ def test_best_counts_the_starts_that_agree_with_it():
 def test_the_summary_says_what_happened():
     data = clear_data(500)
     text = mle(data, clear_starts(2, 3)).summary()
-    assert text == "3 fits, 2 experts, 2 classes, fitted to the points\n3 stopped: converged (" + REASONS["converged"] + ")"
+    first = "3 fits, 2 experts, 2 classes, fitted to the points\n"
+    assert text == first + "3 stopped: converged (" + REASONS["converged"] + ")"
     assert repr(mle(data, clear_starts(1 + 1, ()), max_iter=1)) == (
-        "MLEResult of 1 fit, 2 experts, 2 classes\n1 stopped: max_iter (" + REASONS["max_iter"] + ")"
+        "MLEResult of 1 fit, 2 experts, 2 classes, fitted to the points\n1 stopped: max_iter (" + REASONS["max_iter"] + ")"
     )
     assert not mle(data, clear_starts(2, ()), max_iter=1).converged
 

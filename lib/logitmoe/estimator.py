@@ -249,7 +249,8 @@ class EMResult:
 
 
 def _duplicate_atoms(G: MixingMeasure) -> np.ndarray:
-    atoms = np.concatenate([G.beta1, G.a, G.b.reshape(*G.batch_shape, G.k, -1)], axis=-1)
+    slopes = G.b.reshape(*G.batch_shape, G.k, G.K * G.d)  # no -1: a batch may be empty
+    atoms = np.concatenate([G.beta1, G.a, slopes], axis=-1)
     gap = np.abs(atoms[..., :, None, :] - atoms[..., None, :, :]).max(axis=-1)
     return (gap + 2.0 * np.eye(G.k) < 1e-8).any(axis=(-1, -2))
 
