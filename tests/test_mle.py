@@ -591,9 +591,8 @@ def test_the_summary_says_what_happened():
     text = mle(data, clear_starts(2, 3)).summary()
     first = "3 fits, 2 experts, 2 classes, fitted to the points\n"
     assert text == first + "3 stopped: converged (" + REASONS["converged"] + ")"
-    assert repr(mle(data, clear_starts(1 + 1, ()), max_iter=1)) == (
-        "MLEResult of 1 fit, 2 experts, 2 classes, fitted to the points\n1 stopped: max_iter (" + REASONS["max_iter"] + ")"
-    )
+    expected = "MLEResult of 1 fit, 2 experts, 2 classes, fitted to the points\n1 stopped: max_iter ("
+    assert repr(mle(data, clear_starts(1 + 1, ()), max_iter=1)) == expected + REASONS["max_iter"] + ")"
     assert not mle(data, clear_starts(2, ()), max_iter=1).converged
 
 
