@@ -86,6 +86,8 @@ def test_starts_are_normalised_in_theta_and_take_turns():
     sizes = lm.voronoi_loss_parts(near, CONSTANT).sizes
     assert np.array_equal(sizes.argmax(axis=-1), np.broadcast_to([0, 1] * 3, (4, 6)))
     assert lm.voronoi_loss(near, CONSTANT).max() < 0.3
+    wide = replace(OVER, near=0, far=0, wide=2, extra=None).starting_points(10**6)
+    assert wide.batch_shape == (5, 2) and lm.voronoi_loss(wide, CONSTANT, gauge="infimum").min() > 0.5
     split = G[:, -1]
     assert lm.voronoi_loss(split, SPLIT, gauge="infimum").max() < 1e-12
 

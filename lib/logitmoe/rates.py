@@ -159,7 +159,8 @@ class Study:
         rng, truth, R = self._rng(size, 1), self.truth, self.replications
         parts = []
         for count, sd in ((self.near, self.near_sd), (self.far, self.far_sd)):
-            parts.append(split_starts(truth, self.k, rng, (R, count), sd, self.theta))
+            if count:
+                parts.append(split_starts(truth, self.k, rng, (R, count), sd, self.theta))
         parts.append(random_start(self.k, truth.K, 1, rng, size=(R, self.wide), sd=self.wide_sd, theta=self.theta))
         if self.extra is not None:
             parts.append(self.extra.canonical().broadcast_to((R, *self.extra.batch_shape)))
