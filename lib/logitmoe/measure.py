@@ -686,11 +686,13 @@ class Theta:
         Returns
         -------
         list of str
-            As in `MixingMeasure.parameter_names`, those of the last atom's gate and of class K included.
+            Spelled as `parameter_names` does, those of the last atom's gate and of class K included.
 
         Examples
         --------
-        >>> Theta.cube(10).touching(MixingMeasure([2, 0], [[-10], [0]], [[3, 0], [10, 0]], [[[1], [0]], [[4], [0]]]))
+        >>> a, b = [[3, 0], [10, 0]], [[[1], [0]], [[4], [0]]]
+        >>> G = MixingMeasure([2, 0], [[-10], [0]], a, b)
+        >>> Theta.cube(10).touching(G)
         ['beta1[1,1]', 'a[2,1]']
         """
         n, names = len(G.batch_shape), []
