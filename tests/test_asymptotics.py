@@ -9,6 +9,7 @@ from logitmoe import (
     TABLE_2,
     MixingMeasure,
     WeightedPoints,
+    _bootstrap,
     density,
     fisher_root,
     log_likelihood,
@@ -387,10 +388,10 @@ def test_power_laws_are_recovered_with_coverage(statistic, window):
 def test_statistics_of_drawn_replicates(R):
     values, drawn = rng(1).random((3, 4, R)), rng(2).integers(R, size=(7, 4, R))
     taken = np.take_along_axis(values[None], drawn[:, None], axis=-1)
-    np.testing.assert_allclose(asymptotics._drawn_means(values, drawn), taken.mean(axis=-1), rtol=1e-14)
+    np.testing.assert_allclose(_bootstrap._means(values, drawn), taken.mean(axis=-1), rtol=1e-14)
     ordered = np.sort(values, axis=-1)
     taken = np.take_along_axis(ordered[None], drawn[:, None], axis=-1)
-    np.testing.assert_allclose(asymptotics._drawn_medians(ordered, drawn), np.median(taken, axis=-1), rtol=1e-14)
+    np.testing.assert_allclose(_bootstrap._medians(ordered, drawn), np.median(taken, axis=-1), rtol=1e-14)
 
 
 @pytest.mark.parametrize("statistic", ["mean", "median"])

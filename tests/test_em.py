@@ -5,14 +5,15 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from problems import random_problem
 from scipy.optimize import minimize
 
 from logitmoe.data import ChebyshevMoments, WeightedPoints, compress
 from logitmoe.estimator import EMResult, StoppingRule, e_step, em, em_from_responsibilities, m_step
-from logitmoe.gates import as_gate, power
+from logitmoe.gates import as_gate
 from logitmoe.measure import DEFAULT_THETA, MixingMeasure, Theta
 from logitmoe.model import log_likelihood, sample
-from logitmoe.starts import fit, near_truth, random_cells, random_start
+from logitmoe.starts import cells_in_turn, fit, near_truth, random_cells, random_start
 
 TRUTH = MixingMeasure([1.0, 0.0], [[3.0], [0.0]], [[-1.0, 0.0], [1.0, 0.0]], [[[2.0], [0.0]], [[-1.0], [0.0]]])
 # Well conditioned: on [-3, 3] its Fisher information is far from singular.
@@ -26,23 +27,11 @@ def draw(G, n, seed, low=0.0, high=1.0, gate="identity"):
     return sample(G, n, rng, covariates=x, gate=gate)
 
 
-def random_problem(seed):
-    """A random sample with K in 2..4, d in 1..3, and starts with k in 1..5 that know nothing of it."""
-    rng = np.random.default_rng([77, seed])
-    K, d, k = rng.integers(2, 5), rng.integers(1, 4), rng.integers(1, 6)
-    truth = random_start(int(rng.integers(1, 4)), int(K), int(d), rng, sd=2.0)
-    n = int(rng.integers(20, 120))
-    gate = as_gate(["identity", "tanh", "cos", "sigmoid", power(3)][seed % 5])
-    x, y = sample(truth, n, rng, covariates=rng.uniform(-1.0, 1.0, (n, d)), gate=gate)
-    start = random_start(int(k), int(K), int(d), rng, sd=float(rng.choice([0.1, 1.0, 4.0])))
-    return WeightedPoints.from_labels(x, y, int(K)), start, gate
-
-
 def test_the_log_likelihood_never_falls_on_a_thousand_random_problems():
     theta = Theta.cube(10.0)
     falls, at_bound = [], 0
     for seed in range(1000):
-        data, start, gate = random_problem(seed)
+        data, start, gate = random_problem(77, seed, 3, 5)
         result = em(
             data,
             start,
@@ -401,6 +390,16 @@ def test_em_from_responsibilities_does_the_m_step_first():
 
 
 # Starts
+
+
+def test_cells_in_turn():
+    assert cells_in_turn(3, 2, 4).tolist() == [[0, 0, 1], [0, 1, 1]] * 2
+    assert cells_in_turn(5, 3, 2).tolist() == [[0, 0, 1, 1, 2], [0, 1, 1, 2, 2]]
+    assert cells_in_turn(2, 2, 1).tolist() == [[0, 1]] and cells_in_turn(3, 2, 0).shape == (0, 3)
+    with pytest.raises(ValueError, match="k: expected at least k_true = 3"):
+        cells_in_turn(2, 3, 1)
+    with pytest.raises(ValueError, match="count"):
+        cells_in_turn(3, 2, -1)
 
 
 def test_random_cells_hit_every_cell_uniformly():

@@ -15,7 +15,6 @@ from logitmoe.rates import (
     equivalent_measure,
     parameter_errors,
     run_studies,
-    split_starts,
 )
 
 THETA = lm.Theta(3.0, 10.0, 10.0, 10.0)
@@ -24,13 +23,9 @@ CONSTANT = lm.MixingMeasure.from_vector([0.4, 0.5, 1.9, -1.0, -3.9, 0.0], 2, 2, 
 FIELDS = ("beta0", "beta1", "a", "b")
 
 
-def stack(measures):
-    return lm.MixingMeasure(*(np.stack([getattr(G, name) for G in measures]) for name in FIELDS))
-
-
 SPLIT = lm.constant_split(CONSTANT, fraction=0.4, probabilities=[0.45, 0.55]).other
 OVER = Study("over", CONSTANT, 3, sizes=(10**6, 10**10), replications=5, near=2, far=1, wide=1, theta=THETA,
-             extra=stack([SPLIT]), max_iter=150)  # fmt: skip
+             extra=lm.MixingMeasure.stack([SPLIT]), max_iter=150)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +77,8 @@ def test_starts_are_normalised_in_theta_and_take_turns():
     assert G.batch_shape == (5, 5)
     assert not G.beta0[..., -1].any() and not G.beta1[..., -1, :].any()
     assert THETA.contains(G).all()
-    near = split_starts(CONSTANT, 3, np.random.default_rng(0), (4, 6), 0.01)
+    how = dict(size=(4, 6), sd=0.01, split_mass=True, cells=lm.cells_in_turn(3, 2, 6))
+    near = lm.near_truth(CONSTANT, 3, np.random.default_rng(0), **how)
     sizes = lm.voronoi_loss_parts(near, CONSTANT).sizes
     assert np.array_equal(sizes.argmax(axis=-1), np.broadcast_to([0, 1] * 3, (4, 6)))
     assert lm.voronoi_loss(near, CONSTANT).max() < 0.3
@@ -195,7 +191,7 @@ def test_equivalent_measure():
         ({"near": 0, "far": 0, "wide": 0, "extra": None}, ValueError, "at least one start"),
         ({"sizes": (100, 10)}, ValueError, "ascending"),
         ({"sizes": ()}, ValueError, "ascending"),
-        ({"truth": stack([CONSTANT])}, ValueError, "one MixingMeasure"),
+        ({"truth": lm.MixingMeasure.stack([CONSTANT])}, ValueError, "one MixingMeasure"),
         ({"extra": SPLIT}, ValueError, "one batch axis"),
         ({"gate": "nothing"}, ValueError, "gate"),
     ],

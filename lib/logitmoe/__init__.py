@@ -81,7 +81,7 @@ from .model import (
     uniform,
 )
 from .paper import TABLE_1, TABLE_2, TABLE_3, Rates
-from .starts import fit, near_truth, random_cells, random_start
+from .starts import cells_in_turn, fit, near_truth, random_cells, random_start
 
 __version__ = "0.1.0"
 
@@ -111,6 +111,7 @@ __all__ = [
     "antipodal_pair",
     "as_gate",
     "best_translation",
+    "cells_in_turn",
     "chebyshev_order",
     "compress",
     "compress_chunks",

@@ -25,6 +25,7 @@ from math import prod
 
 import numpy as np
 
+from ._bootstrap import Replicates
 from ._validation import as_count, as_float_array, as_generator, message
 from .data import WeightedPoints, _as_domain, _coefficients, _gate_coefficients, _nodes, _polynomials, compress_chunks
 from .gates import as_gate, identity
@@ -47,8 +48,6 @@ TOGETHER, CHUNK = 2**14, 2**17
 FEWEST_NODES = 32
 #: Nodes on which node_count resolves the log-density, and the smallest tolerance that rounding lets it see.
 FINE_NODES, SMALLEST_TOL = 1024, 1e-12
-#: Numbers that the bootstrap resamples at once.
-BLOCK = 2**21
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -390,25 +389,14 @@ def local_slopes(n, values, *, rng, window=2, statistic="mean", level=0.95, resa
     >>> slopes.slope.round(1)
     array([-0.5, -0.5])
     """
-    rng = as_generator(rng)
-    values = as_float_array(values, "values", shape=(..., None, None))
-    S, R = values.shape[-2:]
+    replicates = Replicates(values, "values", rng=rng, statistic=statistic, level=level, resamples=resamples)
+    S = replicates.values.shape[-2]
     n = as_float_array(n, "n", shape=(S,))
     if S < 2 or n.min() <= 0.0 or (np.diff(n) <= 0.0).any():
         raise ValueError(message("n", "two or more ascending positive sizes", f"{n}", "sort them, drop repeated ones"))
-    if R < 2 or values.size == 0:
-        raise ValueError(message("values", "at least two replicates", f"shape {values.shape}", "run more"))
-    if values.min() < 0.0:
-        raise ValueError(message("values", "numbers >= 0", f"{values.min()}", "pass values, not their logarithms"))
     window = as_count(window, "window", minimum=2)
     if window > S:
         raise ValueError(message("window", f"at most the {S} sizes that there are", f"{window}", "use fewer"))
-    if statistic not in ("mean", "median"):
-        raise ValueError(message("statistic", "'mean' or 'median'", f"{statistic!r}", "use one of these"))
-    level = float(as_float_array(level, "level", ndim=0))
-    if not 0.0 < level < 1.0:
-        raise ValueError(message("level", "a number inside (0, 1)", level, "pass e.g. 0.95"))
-    resamples = as_count(resamples, "resamples")
 
     windows = [slice(first, first + window) for first in range(S - window + 1)] + [slice(0, S)]
     lines = np.zeros((S, len(windows)))
@@ -416,25 +404,9 @@ def local_slopes(n, values, *, rng, window=2, statistic="mean", level=0.95, resa
         log_n = np.log(n[part]) - np.log(n[part]).mean()
         lines[part, column] = log_n / (log_n**2).sum()
 
-    def slopes_of(middle):
-        if not (middle > 0.0).all():
-            remedy = "leave that size out"
-            raise ValueError(message("values", f"a positive {statistic} at every size", "a zero", remedy))
-        return np.log(middle) @ lines
-
-    slope = slopes_of((np.median if statistic == "median" else np.mean)(values, axis=-1))
-    flat = values.reshape(-1, S, R)
-    if statistic == "median":
-        flat = np.sort(flat, axis=-1)  # the median of drawn values is then the value of the median rank
-    drawn_slopes = np.empty((resamples, flat.shape[0], len(windows)))
-    step = max(1, BLOCK // (S * (R + 2 * flat.shape[0])))
-    for first in range(0, resamples, step):
-        part = slice(first, min(first + step, resamples))
-        drawn = rng.integers(R, size=(part.stop - first, S, R))
-        middle = _drawn_medians(flat, drawn) if statistic == "median" else _drawn_means(flat, drawn)
-        drawn_slopes[part] = slopes_of(middle)
-    tails = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
-    interval = np.moveaxis(np.quantile(drawn_slopes, tails, axis=0), 0, -1).reshape(*slope.shape, 2)
+    slope = replicates.log_middle() @ lines
+    resampled = np.concatenate([log_middle @ lines for log_middle in replicates.resampled()])
+    interval = np.moveaxis(replicates.interval(resampled), 0, -1).reshape(*slope.shape, 2)
     return LocalSlopes(
         start=n[: S - window + 1].copy(),
         stop=n[window - 1 :].copy(),
@@ -442,23 +414,8 @@ def local_slopes(n, values, *, rng, window=2, statistic="mean", level=0.95, resa
         interval=interval[..., :-1, :],
         overall=slope[..., -1],
         overall_interval=interval[..., -1, :],
-        level=level,
+        level=replicates.level,
     )
-
-
-def _drawn_means(values, drawn):
-    """Means (B, L, S) of the replicates `drawn` (B, S, R) of values (L, S, R)."""
-    B, S, R = drawn.shape
-    place = drawn + R * np.arange(B * S).reshape(B, S, 1)
-    counts = np.bincount(place.ravel(), minlength=B * S * R).reshape(B, S, R)
-    return (counts.swapaxes(0, 1).astype(np.float64) @ values.transpose(1, 2, 0)).transpose(1, 2, 0) / R
-
-
-def _drawn_medians(ordered, drawn):
-    """Medians (B, L, S) of the ranks `drawn` (B, S, R) of sorted values (L, S, R)."""
-    S, R = drawn.shape[1:]
-    ranks = np.sort(drawn, axis=-1)[..., [(R - 1) // 2, R // 2]]
-    return ordered[:, np.arange(S)[:, None], ranks].mean(axis=-1).swapaxes(0, 1)
 
 
 def onset(slopes, value):

@@ -15,7 +15,7 @@ import numpy as np
 from ._validation import as_count, as_float_array
 from .data import ChebyshevMoments, WeightedPoints, compression_error
 from .gates import Gate, as_gate, identity
-from .measure import DEFAULT_THETA, MixingMeasure, Theta
+from .measure import _FIELDS, DEFAULT_THETA, MixingMeasure, Theta
 from .model import log_likelihood
 from .model import responsibilities as posterior
 from .multinomial import Logit, maximise, second_moments
@@ -45,9 +45,6 @@ FACE = 1e-9
 AGREEMENT = 0.1
 #: Parameters that a summary names.
 MAX_NAMES = 6
-
-#: Fields of a result that hold one number for each fit.
-FIT_FIELDS = ("log_likelihood", "n_iter", "reason", "at_bound")
 
 REASONS = {
     "absolute": "the log-likelihood changed by no more than tol",
@@ -957,23 +954,35 @@ class _Recorder:
 
 
 def _run_compressed(moments, start, shape, gate, theta, stopping, acceleration, trace, batch_size, tol) -> EMResult:
-    """EM on compressed data: on few nodes first, then from the start again on more, for the fits that need it."""
-    order = min(FIRST_ORDER, moments.order) if trace is None else moments.order
-    options = (gate, theta, stopping, acceleration)
-    result = _run(moments.points(order), start, shape, *options, trace, batch_size)
-    error = np.asarray(compression_error(result.measure, moments, gate, order))
-    used = np.full(shape, order)
-    while order < moments.order and (error > tol).any():
+    """EM on compressed data; a trace is recorded on all the nodes, as it cannot be joined."""
+
+    def run(data, start, shape):
+        return _run(data, start, shape, gate, theta, stopping, acceleration, trace, batch_size)
+
+    order = FIRST_ORDER if trace is None else moments.order
+    return _on_enough_nodes(run, moments, start, shape, gate, tol, order)
+
+
+def _on_enough_nodes(run, moments: ChebyshevMoments, start: MixingMeasure, shape, gate: Gate, tol: float, order: int):
+    """Results of ``run(data, start, shape)`` on few nodes first, then from the start again on more, for those in need.
+
+    Those are the fits whose estimated compression error is above ``tol``.
+    """
+
+    def at(order, moments, start, shape):
+        result = run(moments.points(order), start, shape)
+        error = np.asarray(compression_error(result.measure, moments, gate, order))
+        return replace(result, compression_error=error, order=np.full(shape, order))
+
+    order = min(order, moments.order)
+    result = at(order, moments, start, shape)
+    while order < moments.order and (result.compression_error > tol).any():
         order = min(2 * order, moments.order)
-        redo = np.asarray(error > tol)
-        part_moments, part_start = _pick_moments(moments, shape, redo), start.reshape((-1,))[redo.ravel()]
-        part_shape = part_start.batch_shape
-        part = _run(part_moments.points(order), part_start, part_shape, *options, None, batch_size)
+        redo = result.compression_error > tol
+        again = start.reshape((-1,))[redo.ravel()]
+        part = at(order, _pick_moments(moments, shape, redo), again, again.batch_shape)
         result = _replace_fits(result, redo, part)
-        error = np.array(error)
-        error[redo] = compression_error(part.measure, part_moments, gate, order)
-        used[redo] = order
-    return replace(result, compression_error=error, order=used)
+    return result
 
 
 def _pick_moments(moments: ChebyshevMoments, shape, mask) -> ChebyshevMoments:
@@ -985,15 +994,18 @@ def _pick_moments(moments: ChebyshevMoments, shape, mask) -> ChebyshevMoments:
     return moments[np.unravel_index(position, moments.batch_shape)]
 
 
-def _replace_fits(result: EMResult, mask: np.ndarray, part: EMResult) -> EMResult:
-    """``result`` with the fits marked in ``mask`` taken from ``part``."""
+def _replace_fits(result, mask: np.ndarray, part):
+    """``result``, of EM or of the MLE, with the fits marked in ``mask`` taken from ``part``."""
 
     def merged(old, new):
         out = np.array(old)
         out[mask] = new
         return out
 
-    G, H = result.measure, part.measure
-    letters = ("beta0", "beta1", "a", "b")
-    arrays = {name: merged(getattr(result, name), getattr(part, name)) for name in FIT_FIELDS}
-    return replace(result, measure=MixingMeasure(*(merged(getattr(G, v), getattr(H, v)) for v in letters)), **arrays)
+    arrays = {
+        name: merged(value, getattr(part, name))
+        for name, value in vars(result).items()
+        if isinstance(value, np.ndarray) and getattr(part, name) is not None
+    }
+    letters = (merged(getattr(result.measure, name), getattr(part.measure, name)) for name in _FIELDS)
+    return replace(result, measure=MixingMeasure(*letters), **arrays)

@@ -23,13 +23,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ._bootstrap import Replicates
 from ._jobs import SerialExecutor, run_jobs
-from ._validation import as_count, as_float_array, as_generator, message
+from ._validation import as_count, as_float_array, message
 from .data import ChebyshevMoments, WeightedPoints, compress
 from .estimator import StoppingRule, em
 from .gates import Gate, as_gate, identity
 from .losses import VoronoiLoss, voronoi_loss_parts
-from .measure import DEFAULT_THETA, GAUGES, MixingMeasure, Theta
+from .measure import _FIELDS, DEFAULT_THETA, GAUGES, MixingMeasure, Theta
 from .model import log_likelihood, sample
 from .paper import TABLE_2, TABLE_3
 from .starts import _around, _noise, random_cells
@@ -62,11 +63,8 @@ CHUNK = 400
 CHECKPOINTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 #: Sizes that a panel keeps, if it has so many, at a smaller scale.
 FEWEST_SIZES = 10
-#: Numbers that the bootstrap resamples at once.
-BLOCK = 2**21
 
 _SAMPLE, _START = 0, 1  # the random streams of one replication
-_LETTERS = ("beta0", "beta1", "a", "b")
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -257,7 +255,7 @@ class Panel:
         out = {name: getattr(self, name) for name in ("name", "k", "replications", "start_sd", "split_mass")}
         out |= {name: getattr(self, name) for name in ("design", "seed", "order")}
         out |= {"sizes": list(self.sizes), "checkpoints": list(self.checkpoints)}
-        out |= {"truth": {letter: getattr(self.truth, letter).tolist() for letter in _LETTERS}}
+        out |= {"truth": {letter: getattr(self.truth, letter).tolist() for letter in _FIELDS}}
         out |= {"stopping": asdict(self.stopping), "theta": asdict(self.theta)}
         # Two gates of one name are told apart by some of their values.
         places = np.array([[0.125], [0.5], [0.875]])
@@ -476,47 +474,24 @@ def power_law(
     nothing about curvature. Percentile intervals of R replications are slightly short: by a factor of about
     sqrt(1 - 1/R) for the mean.
     """
-    rng = as_generator(rng)
     losses = as_float_array(losses, "losses", ndim=2)
-    S, R = losses.shape
+    replicates = Replicates(losses, "losses", rng=rng, statistic=statistic, level=level, resamples=resamples)
+    S = losses.shape[0]
     sizes = as_float_array(sizes, "sizes", shape=(S,))
     if S < 2 or not (sizes > 0.0).all() or np.ptp(sizes) == 0.0:
         raise ValueError(message("sizes", "two or more different positive numbers", f"{sizes}", "add sizes"))
-    if R < 2:
-        raise ValueError(message("losses", "at least two replications", f"{R}", "run more replications"))
-    if losses.min() < 0.0:
-        raise ValueError(message("losses", "numbers >= 0", f"{losses.min()}", "pass losses, not their logarithms"))
-    if statistic not in ("mean", "median"):
-        raise ValueError(message("statistic", "'mean' or 'median'", f"{statistic!r}", "use one of these"))
-    level = float(as_float_array(level, "level", ndim=0))
-    if not 0.0 < level < 1.0:
-        raise ValueError(message("level", "a number inside (0, 1)", level, "pass e.g. 0.95"))
-    resamples = as_count(resamples, "resamples")
+    middle = np.log(sizes).mean()
+    log_n = np.log(sizes) - middle
 
-    centre = np.median if statistic == "median" else np.mean
-    log_n = np.log(sizes) - np.log(sizes).mean()
-
-    def lines(values):
-        """Slopes and log-constants of (..., S, R) losses."""
-        middle = centre(values, axis=-1)
-        if not (middle > 0.0).all():
-            raise ValueError(
-                message("losses", f"a positive {statistic} at every size", "a zero", "leave that size out of the fit")
-            )
-        log_loss = np.log(middle)
+    def line(log_loss):
+        """Slope and log-constant, (..., 2), of logarithms (..., S)."""
         slope = (log_loss * log_n).sum(axis=-1) / (log_n**2).sum()
-        return slope, log_loss.mean(axis=-1) - slope * np.log(sizes).mean()
+        return np.stack([slope, log_loss.mean(axis=-1) - slope * middle], axis=-1)
 
-    slope, log_constant = lines(losses)
-    slopes, log_constants = np.empty(resamples), np.empty(resamples)
-    step = max(1, BLOCK // losses.size)
-    for first in range(0, resamples, step):
-        part = slice(first, min(first + step, resamples))
-        drawn = rng.integers(R, size=(part.stop - first, S, R))
-        slopes[part], log_constants[part] = lines(np.take_along_axis(losses[None], drawn, axis=-1))
-    tails = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
-    intervals = (tuple(float(v) for v in np.quantile(values, tails)) for values in (slopes, log_constants))
-    return PowerLaw(float(slope), float(log_constant), *intervals, level)
+    slope, log_constant = line(replicates.log_middle())
+    resampled = np.concatenate([line(log_loss[:, 0]) for log_loss in replicates.resampled()])
+    intervals = (tuple(float(v) for v in ends) for ends in replicates.interval(resampled).T)
+    return PowerLaw(float(slope), float(log_constant), *intervals, replicates.level)
 
 
 @dataclass(frozen=True, eq=False)
@@ -663,7 +638,7 @@ def _follow(panel: Panel, data: WeightedPoints | ChebyshevMoments, start: Mixing
     stops = [t for t in panel.checkpoints if t < last] + [last]
     if 2 * len(stops) > last:
         return _follow_every(panel, data, start)
-    now = {letter: getattr(start, letter).copy() for letter in _LETTERS}
+    now = {letter: getattr(start, letter).copy() for letter in _FIELDS}
     out = {
         "log_likelihood": log_likelihood(start, data if raw else data.points(), panel.gate),
         "compression_error": np.zeros(fits),
@@ -688,7 +663,7 @@ def _follow(panel: Panel, data: WeightedPoints | ChebyshevMoments, start: Mixing
                 theta=panel.theta,
                 stopping=replace(panel.stopping, max_iter=stop - done),
             )
-            for letter in _LETTERS:
+            for letter in _FIELDS:
                 now[letter][active] = getattr(result.measure, letter)
             for name in ("log_likelihood", "at_bound", "reason"):
                 out[name][active] = getattr(result, name)
@@ -716,7 +691,7 @@ def _follow_every(panel: Panel, data: WeightedPoints | ChebyshevMoments, start: 
     out["order"] = np.full(fits, data.m) if raw else result.order
     row = np.arange(fits)[:, None]
     at = np.minimum(result.n_iter[:, None], (0, *panel.checkpoints))
-    for letter in _LETTERS:
+    for letter in _FIELDS:
         out[letter] = getattr(result.measure, letter)
         out[f"path_{letter}"] = getattr(result.trace.measure, letter)[row, at]
     out["path_log_likelihood"] = result.trace.log_likelihood[row, at]
@@ -868,8 +843,8 @@ def _assemble(panel: Panel, parts: list[dict[str, np.ndarray]]) -> PanelResult:
         whole[name] = value.reshape(*shape, *value.shape[1:]).swapaxes(0, 1)
     return PanelResult(
         panel=panel,
-        measure=MixingMeasure(**{letter: whole.pop(letter) for letter in _LETTERS}),
-        path=MixingMeasure(**{letter: whole.pop(f"path_{letter}") for letter in _LETTERS}),
+        measure=MixingMeasure(**{letter: whole.pop(letter) for letter in _FIELDS}),
+        path=MixingMeasure(**{letter: whole.pop(f"path_{letter}") for letter in _FIELDS}),
         iterations=np.array((0, *panel.checkpoints)),
         seconds={"sampling": float(seconds[0]), "fitting": float(seconds[1])},
         **whole,

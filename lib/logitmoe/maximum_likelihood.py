@@ -35,8 +35,8 @@ from math import prod
 import numpy as np
 
 from ._validation import as_count, as_float_array, message
-from .data import ChebyshevMoments, WeightedPoints, compression_error
-from .estimator import AGREEMENT, FACE, FIRST_ORDER, EMResult, _check, _duplicate_atoms, _pick_moments, _summary
+from .data import ChebyshevMoments, WeightedPoints
+from .estimator import AGREEMENT, FACE, FIRST_ORDER, EMResult, _check, _duplicate_atoms, _on_enough_nodes, _summary
 from .gates import Gate, as_gate, identity
 from .measure import DEFAULT_THETA, MixingMeasure, Theta
 from .model import density, log_likelihood
@@ -370,7 +370,12 @@ def mle(
     start = start.broadcast_to(shape)
     options = (gate, theta, tol, max_iter)
     if compressed:
-        return _run_compressed(data, start, shape, options, compression_tol)
+
+        def run(points, start, shape):
+            return _run(points, start, shape, *options)
+
+        result = _on_enough_nodes(run, data, start, shape, gate, compression_tol, FIRST_ORDER)
+        return replace(result, data=data.points(int(result.order.max(initial=min(FIRST_ORDER, data.order)))))
     return _run(data, start, shape, *options)
 
 
@@ -379,42 +384,6 @@ def _as_positive(value, name: str) -> float:
     if number <= 0.0:
         raise ValueError(message(name, "a positive number", number, "pass e.g. 1e-9"))
     return number
-
-
-def _run_compressed(moments, start, shape, options, tol) -> MLEResult:
-    """Fits on few nodes first, then from the start again on more, for the fits that need it."""
-    gate = options[0]
-    order = min(FIRST_ORDER, moments.order)
-    result = _run(moments.points(order), start, shape, *options)
-    result = replace(
-        result,
-        compression_error=np.asarray(compression_error(result.measure, moments, gate, order)),
-        order=np.full(shape, order),
-    )
-    while order < moments.order and (result.compression_error > tol).any():
-        order = min(2 * order, moments.order)
-        redo = np.asarray(result.compression_error > tol)
-        part_moments, part_start = _pick_moments(moments, shape, redo), start.reshape((-1,))[redo.ravel()]
-        part = _run(part_moments.points(order), part_start, part_start.batch_shape, *options)
-        error = np.asarray(compression_error(part.measure, part_moments, gate, order))
-        part = replace(part, compression_error=error, order=np.full(part_start.batch_shape, order))
-        result = _replace_fits(result, redo, part)
-    return replace(result, data=moments.points(order))
-
-
-def _replace_fits(result: MLEResult, mask: np.ndarray, part: MLEResult) -> MLEResult:
-    """``result`` with the fits marked in ``mask`` taken from ``part``."""
-
-    def merged(old, new):
-        out = np.array(old)
-        out[mask] = new
-        return out
-
-    names = [name for name, value in vars(result).items() if isinstance(value, np.ndarray)]
-    arrays = {name: merged(getattr(result, name), getattr(part, name)) for name in names}
-    letters = ("beta0", "beta1", "a", "b")
-    measure = MixingMeasure(*(merged(getattr(result.measure, v), getattr(part.measure, v)) for v in letters))
-    return replace(result, measure=measure, **arrays)
 
 
 def _rows(data: WeightedPoints, shape: tuple[int, ...]) -> np.ndarray:

@@ -28,8 +28,8 @@ from .estimator import StoppingRule, em
 from .gates import Gate, as_gate, identity
 from .losses import VoronoiLoss, hellinger, uniform_design, voronoi_loss_parts
 from .maximum_likelihood import log_likelihood_difference, mle
-from .measure import DEFAULT_THETA, MixingMeasure, Theta
-from .starts import near_truth, random_start
+from .measure import _FIELDS, DEFAULT_THETA, MixingMeasure, Theta
+from .starts import cells_in_turn, near_truth, random_start
 
 __all__ = [
     "Study",
@@ -38,12 +38,10 @@ __all__ = [
     "equivalent_measure",
     "parameter_errors",
     "run_studies",
-    "split_starts",
 ]
 
 #: Kullback-Leibler divergence up to which a density counts as the true one.
 SAME_DENSITY = 1e-18
-_FIELDS = ("beta0", "beta1", "a", "b")
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,43 +158,13 @@ class Study:
         parts = []
         for count, sd in ((self.near, self.near_sd), (self.far, self.far_sd)):
             if count:
-                parts.append(split_starts(truth, self.k, rng, (R, count), sd, self.theta))
+                how = dict(size=(R, count), sd=sd, split_mass=True, cells=cells_in_turn(self.k, truth.k, count))
+                parts.append(near_truth(truth, self.k, rng, theta=self.theta, **how))
         parts.append(random_start(self.k, truth.K, 1, rng, size=(R, self.wide), sd=self.wide_sd, theta=self.theta))
         if self.extra is not None:
             parts.append(self.extra.canonical().broadcast_to((R, *self.extra.batch_shape)))
         joined = MixingMeasure(*(np.concatenate([getattr(G, name) for G in parts], axis=1) for name in _FIELDS))
         return self.theta.clip(joined.in_gauge("last"))
-
-
-def split_starts(truth, k, rng, size, sd, theta=DEFAULT_THETA) -> MixingMeasure:
-    """Starts about a measure, whose atoms are split in turn and share their masses; see :func:`.near_truth`.
-
-    Parameters
-    ----------
-    truth : MixingMeasure
-        Without batch axes.
-    k : int
-        Number of atoms of the starts.
-    rng : numpy.random.Generator
-    size : tuple of int
-        Batch shape.  Along its last axis, start j splits the true atoms j, j + 1, ... modulo k*.
-    sd : float
-        Standard deviation of every parameter about its true atom's.
-    theta : Theta
-
-    Returns
-    -------
-    MixingMeasure, batch shape size
-
-    Raises
-    ------
-    TypeError, ValueError
-        As for :func:`.near_truth`.
-    """
-    extra = np.arange(size[-1])[:, None] + np.arange(k - truth.k)
-    cells = np.concatenate([np.broadcast_to(np.arange(truth.k), (size[-1], truth.k)), extra % truth.k], axis=-1)
-    cells = np.sort(cells, axis=-1)
-    return near_truth(truth, k, rng, size=size, sd=sd, split_mass=True, cells=cells, theta=theta)
 
 
 @dataclass(frozen=True, eq=False)

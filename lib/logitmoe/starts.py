@@ -13,7 +13,7 @@ from .estimator import COMPRESSION_TOL, EMResult, StoppingRule, _replace_fits, e
 from .gates import Gate, as_gate, identity
 from .measure import DEFAULT_THETA, MixingMeasure, Theta
 
-__all__ = ["fit", "near_truth", "random_cells", "random_start"]
+__all__ = ["cells_in_turn", "fit", "near_truth", "random_cells", "random_start"]
 
 #: Sample size from which :func:`fit` compresses one-dimensional data.
 COMPRESS_FROM = 5_000
@@ -61,9 +61,7 @@ def random_cells(k: int, k_true: int, rng: np.random.Generator, size: int | tupl
     The sets S_1, ..., S_k* of the initialisation in Appendix D.1, which does not say how uneven they may be.
     """
     rng = as_generator(rng)
-    k, k_true, shape = as_count(k, "k"), as_count(k_true, "k_true"), _as_shape(size)
-    if k < k_true:
-        raise ValueError(f"k: expected at least k_true = {k_true} atoms, got {k}; every cell needs one")
+    (k, k_true), shape = _as_sizes(k, k_true), _as_shape(size)
     cells = np.zeros((int(np.prod(shape)), k), dtype=int)
     redo = np.arange(len(cells))
     while redo.size:
@@ -71,6 +69,41 @@ def random_cells(k: int, k_true: int, rng: np.random.Generator, size: int | tupl
         hit = (cells[redo, :, None] == np.arange(k_true)).any(axis=1).all(axis=-1)
         redo = redo[~hit]
     return cells.reshape(*shape, k)
+
+
+def cells_in_turn(k: int, k_true: int, count: int) -> np.ndarray:
+    """Assign k atoms to k_true cells, none empty, such that the cells with atoms too many take turns.
+
+    Parameters
+    ----------
+    k, k_true : int
+        Numbers of fitted and of true atoms, ``k >= k_true >= 1``.
+    count : int
+        Number of assignments.
+
+    Returns
+    -------
+    ndarray of int, shape (count, k)
+        The cell, 0 to k_true - 1, of each atom, ascending.  Assignment j has one atom in every cell and the others in
+        the cells j, j + 1, ... modulo k_true.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``k < k_true``, or a number is not a positive integer (``count``: not a non-negative one).
+    """
+    k, k_true = _as_sizes(k, k_true)
+    count = as_count(count, "count", minimum=0)
+    extra = (np.arange(count)[:, None] + np.arange(k - k_true)) % k_true
+    one = np.broadcast_to(np.arange(k_true), (count, k_true))
+    return np.sort(np.concatenate([one, extra], axis=-1), axis=-1)
+
+
+def _as_sizes(k, k_true) -> tuple[int, int]:
+    k, k_true = as_count(k, "k"), as_count(k_true, "k_true")
+    if k < k_true:
+        raise ValueError(f"k: expected at least k_true = {k_true} atoms, got {k}; every cell needs one")
+    return k, k_true
 
 
 def _as_cells(cells, k: int, k_true: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -112,7 +145,7 @@ def near_truth(
         Whether the atoms of a cell share the true atom's mass exp(beta0), or each take it whole.
     cells : array_like of int, shape (..., k), optional
         The true atom, 0 to k* - 1, that each atom of the start is drawn about; broadcast to ``size``.  Default: drawn
-        by :func:`random_cells`.
+        by :func:`random_cells`; see also :func:`cells_in_turn`.
     theta : Theta
         Draws outside are moved to its boundary.
 
