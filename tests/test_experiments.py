@@ -12,7 +12,7 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 
-from logitmoe import experiments
+from logitmoe import _bootstrap, experiments
 from logitmoe.data import WeightedPoints, compress
 from logitmoe.estimator import StoppingRule, em
 from logitmoe.experiments import (
@@ -629,12 +629,13 @@ def test_the_line_is_the_least_squares_line_of_the_logarithm_of_the_mean():
     assert line.log_constant_interval[0] < line.log_constant < line.log_constant_interval[1]
 
 
-def test_the_bootstrap_does_not_depend_on_its_blocks(monkeypatch):
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_the_bootstrap_does_not_depend_on_its_blocks(monkeypatch, statistic):
     losses = np.random.default_rng(5).lognormal(size=(4, 6))
     sizes = [1.0, 2.0, 3.0, 4.0]
-    one = power_law(sizes, losses, rng=np.random.default_rng(1), resamples=100)
-    monkeypatch.setattr(experiments, "BLOCK", 7 * losses.size)
-    assert power_law(sizes, losses, rng=np.random.default_rng(1), resamples=100) == one
+    one = power_law(sizes, losses, rng=np.random.default_rng(1), statistic=statistic, resamples=100)
+    monkeypatch.setattr(_bootstrap, "BLOCK", 7 * losses.size)
+    assert power_law(sizes, losses, rng=np.random.default_rng(1), statistic=statistic, resamples=100) == one
 
 
 @pytest.mark.parametrize("statistic", ["mean", "median"])
