@@ -306,7 +306,8 @@ def mle(
 
     A fit ends at a local maximum.  For the maximum likelihood estimator run it from many starts (give ``start`` one
     batch axis more than ``data``) and keep :meth:`MLEResult.best`; :func:`.near_truth`, :func:`.random_start` and EM's
-    results are such starts.  Starts that come closer to a truth as the sample grows plant a rate.
+    results are such starts.  A few iterations of EM first help random starts in some samples and mislead them in
+    others, so try both.  Starts that come closer to a truth as the sample grows plant a rate.
 
     Parameters
     ----------
