@@ -36,7 +36,7 @@ def over():
 @pytest.fixture(scope="module")
 def exact():
     study = Study("exact", TRUTH, 2, sizes=(10**6, 10**8, 10**10), replications=40, near=2, far=1, wide=0, theta=THETA,
-                  em_iterations=3, em_samples=2)  # fmt: skip
+                  em_iterations=3, em_samples=2, em_sizes=(10**8, 10**10))  # fmt: skip
     return run_studies([study], executor=SerialExecutor())[0]
 
 
@@ -61,7 +61,7 @@ def test_samples_are_determined_by_the_seed_and_shared(exact):
     other = replace(exact.study, k=3, near=1, replications=3)
     assert np.array_equal(other.samples(10**6).weights, exact.study.samples(10**6).weights[:3])
     assert not np.array_equal(replace(other, seed=1).samples(10**6).weights, other.samples(10**6).weights)
-    points = replace(other, method="points", sizes=(1000,))
+    points = replace(other, method="points", sizes=(1000,), em_sizes=None)
     assert points.samples(1000).weights.min() < 0.0  # signed weights of compressed points
 
 
@@ -134,10 +134,17 @@ def test_em_runs_from_the_first_start(exact):
     rule = lm.StoppingRule("absolute", 0.0, 3)
     data, start = exact.study.samples(10**8)[1], exact.study.starting_points(10**8)[1, 0]
     fit = lm.em(data, start, theta=THETA, stopping=rule)
-    assert exact.em.batch_shape == exact.em_deficit.shape == (3, 2)
-    assert exact.em[1, 1].to_vector() == pytest.approx(fit.measure.to_vector(), abs=1e-12)
+    assert exact.em.batch_shape == exact.em_deficit.shape == (2, 2)
+    assert exact.em_sizes.tolist() == [10**8, 10**10]
+    assert exact.em[0, 1].to_vector() == pytest.approx(fit.measure.to_vector(), abs=1e-12)
     gap = lm.log_likelihood(exact.best[1, 1], data) - fit.log_likelihood
-    assert exact.em_deficit[1, 1] == pytest.approx(gap, rel=1e-6, abs=1e-6)
+    assert exact.em_deficit[0, 1] == pytest.approx(gap, rel=1e-6, abs=1e-6)
+
+
+def test_sizes_of_em(exact, over):
+    everywhere = replace(exact, study=replace(exact.study, em_sizes=None))
+    assert everywhere.em_sizes.tolist() == list(exact.study.sizes)
+    assert over.em is None and over.em_sizes.tolist() == []
 
 
 def test_parameter_errors():
@@ -194,6 +201,8 @@ def test_equivalent_measure():
         ({"truth": lm.MixingMeasure.stack([CONSTANT])}, ValueError, "one MixingMeasure"),
         ({"extra": SPLIT}, ValueError, "one batch axis"),
         ({"gate": "nothing"}, ValueError, "gate"),
+        ({"em_sizes": (10**7,)}, ValueError, "em_sizes: expected None or some"),
+        ({"em_sizes": ()}, ValueError, "em_sizes"),
     ],
 )
 def test_study_refuses(change, error, words):

@@ -75,6 +75,8 @@ class Study:
         If positive, EM too is run, for so many iterations, from the first start of the first `em_samples` samples.
     em_samples : int
         At most; fewer if there are fewer replicates.
+    em_sizes : tuple of int, optional
+        Those of the sample sizes for which EM is run, default all.
     p : int
         Nodes of the data, see :func:`.draw`.
     theta : Theta
@@ -108,6 +110,7 @@ class Study:
     extra: MixingMeasure | None = None
     em_iterations: int = 0
     em_samples: int = 16
+    em_sizes: tuple[int, ...] | None = None
     p: int = 48
     theta: Theta = DEFAULT_THETA
     max_iter: int = 500
@@ -131,6 +134,9 @@ class Study:
             raise ValueError(message("near, far, wide, extra", "at least one start", "none", "ask for one"))
         if list(self.sizes) != sorted(set(self.sizes)) or not self.sizes:
             raise ValueError(message("sizes", "ascending sample sizes", self.sizes, "sort them"))
+        if self.em_sizes is not None and (not self.em_sizes or not set(self.em_sizes) <= set(self.sizes)):
+            expected = f"None or some of the sizes {self.sizes}"
+            raise ValueError(message("em_sizes", expected, self.em_sizes, "leave out the others"))
         object.__setattr__(self, "gate", as_gate(self.gate))
 
     @property
@@ -184,9 +190,9 @@ class StudyResult:
     promise, smallest_eigenvalue, distance_to_bound : ndarray, shape (S, R, starts)
         The certificates, see :class:`.MLEResult`.
     n_iter : ndarray of int, shape (S, R, starts)
-    em : MixingMeasure or None, batch shape (S, E)
-        EM's result from the first start of the first E samples.
-    em_deficit : ndarray or None, shape (S, E)
+    em : MixingMeasure or None, batch shape (F, E)
+        EM's result from the first start of the first E samples, for the F sizes `em_sizes`.
+    em_deficit : ndarray or None, shape (F, E)
         Nats by which it is less likely than the best.
     """
 
@@ -206,6 +212,12 @@ class StudyResult:
     def sizes(self) -> np.ndarray:
         """Sample sizes, (S,)."""
         return np.array(self.study.sizes)
+
+    @property
+    def em_sizes(self) -> np.ndarray:
+        """Sample sizes for which EM was run, (F,)."""
+        asked = self.study.em_sizes if self.study.em_sizes is not None else self.study.sizes
+        return np.array([size for size in self.study.sizes if size in asked and self.em is not None], dtype=int)
 
     @property
     def winner(self) -> tuple[np.ndarray, ...]:
@@ -353,7 +365,7 @@ def _run(study: Study, size: int) -> dict[str, np.ndarray]:
     out = {name: getattr(result.measure, name) for name in _FIELDS}
     out |= {"deficit": np.maximum(best[:, None].gain(result), 0.0), "gain": best.gain(study.truth)}
     out |= {name: getattr(result, name) for name in _PER_START if name != "deficit"}
-    if study.em_iterations:
+    if study.em_iterations and (study.em_sizes is None or size in study.em_sizes):
         rule = StoppingRule("absolute", 0.0, study.em_iterations)
         part = slice(study.em_samples)
         fit = em(data[part, 0], starts[part, 0], gate=study.gate, theta=study.theta, stopping=rule)
@@ -363,7 +375,8 @@ def _run(study: Study, size: int) -> dict[str, np.ndarray]:
 
 
 def _assemble(study: Study, parts: list[dict[str, np.ndarray]]) -> StudyResult:
-    arrays = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+    names = dict.fromkeys(name for part in parts for name in part)
+    arrays = {name: np.stack([part[name] for part in parts if name in part]) for name in names}
     fits = MixingMeasure(*(arrays.pop(name) for name in _FIELDS))
     if study.em_iterations:
         arrays["em"] = MixingMeasure(*(arrays.pop(f"em_{name}") for name in _FIELDS))
