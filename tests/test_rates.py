@@ -20,9 +20,6 @@ from logitmoe.rates import (
 THETA = lm.Theta(3.0, 10.0, 10.0, 10.0)
 TRUTH = lm.MixingMeasure.from_vector([-0.5, 1.2, 2.1, 3.6, -2.5, 3.6], 2, 2, 1)  # Regime 1
 CONSTANT = lm.MixingMeasure.from_vector([0.4, 0.5, 1.9, -1.0, -3.9, 0.0], 2, 2, 1)  # expert 2 is constant
-FIELDS = ("beta0", "beta1", "a", "b")
-
-
 SPLIT = lm.constant_split(CONSTANT, fraction=0.4, probabilities=[0.45, 0.55]).other
 OVER = Study("over", CONSTANT, 3, sizes=(10**6, 10**10), replications=5, near=2, far=1, wide=1, theta=THETA,
              extra=lm.MixingMeasure.stack([SPLIT]), max_iter=150)  # fmt: skip
