@@ -9,7 +9,7 @@ WORKERS = 2
 RUN = .venv/bin/python -m
 INSTALLED = .venv/.installed
 BUILT = _build/.built
-SOURCES = _config.yml _toc.yml $(shell find _ext book lib/logitmoe -type f \
+SOURCES = _config.yml _toc.yml $(shell find _ext book lib -type f \
 	-not -path '*/.*' -not -path '*/__pycache__/*')
 
 # One thread for each process, and no settings from the reader's home: the same numbers and figures everywhere.

@@ -18,7 +18,10 @@ import time
 import numpy as np
 
 import logitmoe as lm
-from logitmoe import estimator
+from logitmoe import em as estimator
+from logitmoe.compression import compression_error
+from replication.paper import TABLE_2
+from replication.starts import near_truth
 
 N, K_FIT, FITS, ITERATIONS, REPEATS = 100_000, 3, 1_024, 200, 3
 
@@ -43,8 +46,8 @@ def per_iteration(data, start, repeats=REPEATS, **options):
 
 def main():
     rng = np.random.default_rng(20231014188)
-    x, y = lm.sample(lm.TABLE_2, N, rng)
-    starts = lm.near_truth(lm.TABLE_2, K_FIT, rng, size=FITS, sd=0.2)
+    x, y = lm.sample(TABLE_2, N, rng)
+    starts = near_truth(TABLE_2, K_FIT, rng, size=FITS, sd=0.2)
     compress_time, moments = seconds(lambda: lm.compress(x, y, 2, p=32))
     raw = lm.WeightedPoints.from_labels(x, y, 2)
 
@@ -66,14 +69,14 @@ def main():
         cost = per_iteration(data, starts)
         fits = lm.em(data, starts[:200], stopping=lm.StoppingRule("absolute", 0.0, ITERATIONS)).measure
         seen = np.abs(lm.log_likelihood(fits[:20], data) / lm.log_likelihood(fits[:20], raw) - 1.0).max()
-        estimate = lm.compression_error(fits, moments_64, p=order).max()
+        estimate = compression_error(fits, moments_64, p=order).max()
         print(
             f"{order} nodes: {cost * 1e6:6.2f} us, {raw_cost / cost:7,.0f} times less; relative error of the fits' "
             f"log-likelihood {seen:.0e} seen, {estimate:.0e} estimated"
         )
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    many = lm.near_truth(lm.TABLE_2, K_FIT, rng, size=8_000, sd=0.2)
+    many = near_truth(TABLE_2, K_FIT, rng, size=8_000, sd=0.2)
     result = lm.em(moments, many, stopping=lm.StoppingRule("absolute", 0.0, 10))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(

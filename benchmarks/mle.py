@@ -35,6 +35,8 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 import logitmoe as lm
+from replication.paper import TABLE_2
+from replication.starts import near_truth
 
 RECORD = Path(__file__).parent / "flexmix"
 sys.path.insert(0, str(RECORD))
@@ -90,7 +92,7 @@ def all_starts(size):
     rng = np.random.default_rng(drawn.SEED)
     measures = [first_start()]
     while len(measures) < size:
-        near = lm.near_truth(lm.TABLE_2, K_FIT, rng, sd=0.3, split_mass=True, theta=THETA)
+        near = near_truth(TABLE_2, K_FIT, rng, sd=0.3, split_mass=True, theta=THETA)
         free = lm.random_start(K_FIT, 2, 1, rng, theta=THETA)
         measures += [near.in_gauge("last"), free.in_gauge("last")]
     fields = ("beta0", "beta1", "a", "b")
@@ -287,7 +289,7 @@ def main(arguments=None):
     arguments = sys.argv[1:] if arguments is None else arguments
     maximum, fit, runs = compare(compressed_em=int(arguments[0]) if arguments else COMPRESSED_EM)
     x, y = drawn.draw()
-    above = maximum - float(lm.log_likelihood(lm.TABLE_2, lm.WeightedPoints.from_labels(x, y, 2)))
+    above = maximum - float(lm.log_likelihood(TABLE_2, lm.WeightedPoints.from_labels(x, y, 2)))
     print(f"n = {drawn.N:,} raw points of Table 2, k = {K_FIT}, {THETA}; one core")
     print(f"the maximum: {maximum:.6f} nats, {above:.6f} above the truth; on the raw points: {fit.reason}, a Newton")
     print(f"step promises {float(fit.promise):.0e} nats; {'' if fit.at_bound else 'not '}on the boundary of Theta")

@@ -20,7 +20,9 @@ from dataclasses import replace
 import numpy as np
 
 import logitmoe as lm
-from logitmoe.experiments import FIGURE_1A, SerialExecutor, run_panels
+from replication.jobs import SerialExecutor
+from replication.panels import FIGURE_1A, run_panels
+from replication.starts import near_truth
 
 ITERATIONS = 100
 SEED = 20231014188
@@ -30,7 +32,7 @@ def raw_cost(n, rng):
     """Seconds for each point and iteration of EM on n raw points, after a warm-up."""
     x, y = lm.sample(FIGURE_1A.truth, n, rng)
     data = lm.WeightedPoints.from_labels(x, y, 2)
-    start = lm.near_truth(FIGURE_1A.truth, FIGURE_1A.k, rng, sd=FIGURE_1A.start_sd, split_mass=True)
+    start = near_truth(FIGURE_1A.truth, FIGURE_1A.k, rng, sd=FIGURE_1A.start_sd, split_mass=True)
     lm.em(data, start, stopping=lm.StoppingRule("absolute", 0.0, 2))
     begun = time.perf_counter()
     result = lm.em(data, start, stopping=lm.StoppingRule("absolute", 0.0, ITERATIONS))

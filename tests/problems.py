@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from logitmoe.data import WeightedPoints
+from logitmoe import WeightedPoints, random_start, sample
 from logitmoe.gates import as_gate, power
-from logitmoe.model import sample
-from logitmoe.starts import random_start
 
 
 def random_problem(stream, seed, largest_d, largest_k):

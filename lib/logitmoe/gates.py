@@ -17,7 +17,10 @@ from types import MappingProxyType
 import numpy as np
 from scipy.special import expit
 
-from ._validation import as_count, as_float_array, message
+from .checks import as_count, as_float_array, message
+
+__all__ = ["GATES", "Gate", "as_gate", "cos", "identity", "log_abs", "normalize", "power", "sigmoid", "sin", "tanh"]
+
 
 
 @dataclass(frozen=True)
@@ -132,8 +135,6 @@ def _normalize(x):
 
 def _power(x, m):
     return x**m
-
-
 identity = Gate("identity", _identity)
 sigmoid = Gate("sigmoid", expit, pole=pi)
 tanh = Gate("tanh", np.tanh, pole=pi / 2)
@@ -162,8 +163,6 @@ def power(m):
     """
     m = as_count(m, "m")
     return Gate(f"power({m})", partial(_power, m=m))
-
-
 #: The gates that can be called by name.
 GATES = MappingProxyType({gate.name: gate for gate in (identity, sigmoid, tanh, cos, sin, log_abs, normalize)})
 

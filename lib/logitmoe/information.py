@@ -17,9 +17,9 @@ from math import prod
 
 import numpy as np
 
-from ._validation import as_covariates, as_float_array, message
+from .checks import as_covariates, as_float_array, message
+from .divergences import check_design
 from .gates import as_gate, identity
-from .losses import check_design
 from .measure import MixingMeasure
 from .model import expert_log_probabilities, gate_log_probabilities, log_density
 
@@ -223,7 +223,7 @@ def covariance(G, design, gate=identity, n=1, rcond=None):
     ----------
     G, design, gate
         As in `fisher_root`; `G` is the truth, or a fit in its place, with as many atoms as are fitted. Of data, the
-        design is :func:`~logitmoe.losses.sample_design`.
+        design is :func:`~logitmoe.divergences.sample_design`.
     n : float
         Sample size; 1 gives the limit of n times the covariance.
     rcond : float, optional

@@ -20,33 +20,17 @@ from operator import itemgetter
 import numpy as np
 from scipy import optimize
 
-from ._validation import as_count, as_covariates, as_float_array, message
-from .gates import identity
-from .measure import GAUGES, MixingMeasure
-from .model import log_density
+from .checks import as_float_array, message
+from .divergences import _check_measures
+from .measure import GAUGES
 
-__all__ = [
-    "Design",
-    "VoronoiLoss",
-    "best_translation",
-    "hellinger",
-    "kullback_leibler",
-    "sample_design",
-    "total_variation",
-    "uniform_design",
-    "voronoi_cells",
-    "voronoi_loss",
-    "voronoi_loss_parts",
-]
+__all__ = ["VoronoiLoss", "best_translation", "voronoi_cells", "voronoi_loss", "voronoi_loss_parts"]
 
-MAX_DESIGN_POINTS = 4_000_000
 MAX_TRANSLATION = 1e30  # cell boundaries further away than this are not looked at
 
 
 # ------------------------------------------------------------------------------------------------------------
 # The Voronoi loss
-
-
 @dataclass(frozen=True, eq=False)
 class VoronoiLoss:
     """The Voronoi loss of equation (5) and the three sums that it is made of.
@@ -103,32 +87,6 @@ class _Pairs:
         return _Pairs(
             **{name: value if name == "r" else function(value) for name, value in vars(self).items()}
         )
-
-
-def _check_measures(G, G_true):
-    for value, name in ((G, "G"), (G_true, "G_true")):
-        if not isinstance(value, MixingMeasure):
-            raise TypeError(message(name, "a MixingMeasure", f"a {type(value).__name__}", "build one first"))
-    if G.K != G_true.K or G.d != G_true.d:
-        raise ValueError(
-            message(
-                "G",
-                f"the K = {G_true.K} and d = {G_true.d} of the other",
-                f"{G}",
-                "compare measures of one model",
-            )
-        )
-    try:
-        return np.broadcast_shapes(G.batch_shape, G_true.batch_shape)
-    except ValueError as error:
-        raise ValueError(
-            message(
-                "G",
-                f"batch axes that broadcast with {G_true.batch_shape}",
-                f"{G.batch_shape}",
-                "make them agree",
-            )
-        ) from error
 
 
 def _check_order(r):
@@ -433,8 +391,6 @@ def _convex_minimum(mass, kinks, shared, low, high, r):
 
 # d > 1: a search over assignments. The translations that give one assignment form a polyhedron, so the
 # problem for one assignment is convex with linear constraints.
-
-
 def _infimum_multistart(pairs):
     batch, d = pairs.batch_shape, pairs.shift.shape[-1]
     k = pairs.mass.shape[-1]
@@ -530,207 +486,3 @@ def _solve_assignment(pairs, cells, start):
             candidates.append(feasible(solved.x))
             first = candidates[-1]
     return min(candidates, key=cost)
-
-
-# ------------------------------------------------------------------------------------------------------------
-# Averages over the covariate
-
-
-@dataclass(frozen=True, eq=False)
-class Design:
-    """A distribution of X as points and weights: E f(X) is ``(weights * f(points)).sum()``.
-
-    Attributes
-    ----------
-    points : ndarray (m, d)
-        Covariates; (m,) is accepted for d = 1. Read-only copy.
-    weights : ndarray (m,)
-        Non-negative, of sum 1 (to 1e-9). Read-only copy.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If points or weights are empty, not finite, of different lengths, negative, or do not sum to 1.
-    """
-
-    points: np.ndarray
-    weights: np.ndarray
-
-    def __post_init__(self):
-        points = np.array(as_covariates(self.points, name="points"))
-        weights = np.array(as_float_array(self.weights, name="weights", ndim=1))
-        if len(weights) != len(points):
-            raise ValueError(
-                message(
-                    "weights",
-                    f"one for each of the {len(points)} points",
-                    f"{len(weights)}",
-                    "make them agree",
-                )
-            )
-        if weights.min() < 0.0 or abs(weights.sum() - 1.0) > 1e-9:
-            raise ValueError(
-                message(
-                    "weights",
-                    "non-negative numbers of sum 1",
-                    f"minimum {weights.min():.6g}, sum {weights.sum():.12g}",
-                    "divide them by their sum",
-                )
-            )
-        for value in (points, weights):
-            value.setflags(write=False)
-        object.__setattr__(self, "points", points)
-        object.__setattr__(self, "weights", weights)
-
-    @property
-    def m(self):
-        """Number of points."""
-        return self.points.shape[0]
-
-    @property
-    def d(self):
-        """Number of covariates."""
-        return self.points.shape[1]
-
-    def __repr__(self):
-        return f"Design(m={self.m}, d={self.d})"
-
-    def mean(self, values):
-        """E f(X) for values f(points) of shape (..., m): shape (...)."""
-        return np.asarray(values) @ self.weights
-
-
-def uniform_design(low=0.0, high=1.0, *, d=1, nodes=16, panels=None):
-    """X uniform on a box: composite Gauss-Legendre quadrature, a tensor grid for d = 2 and 3.
-
-    Parameters
-    ----------
-    low, high : float or array (d,)
-        Ends of the box, low < high.
-    d : int
-        1, 2 or 3. For more covariates use :func:`sample_design`.
-    nodes : int
-        Gauss-Legendre nodes in each panel and axis.
-    panels : int, optional
-        Equal panels in each axis; default 32, 4 and 2 for d = 1, 2 and 3.
-
-    Returns
-    -------
-    Design
-        With (nodes * panels)^d points. Exact for polynomials of degree 2 nodes - 1; smooth densities reach
-        rounding, while total variation has kinks where two densities cross, each with an error of the order
-        of the square of the spacing of the nodes.
-    """
-    d = as_count(d, "d")
-    if d > 3:
-        raise ValueError(
-            message("d", "1, 2 or 3 for a tensor grid", f"{d}", "use sample_design with draws of X")
-        )
-    nodes = as_count(nodes, "nodes")
-    panels = (32, 4, 2)[d - 1] if panels is None else as_count(panels, "panels")
-    if (nodes * panels) ** d > MAX_DESIGN_POINTS:
-        got = f"(nodes * panels)^d = {(nodes * panels) ** d}"
-        raise ValueError(message("panels", f"at most {MAX_DESIGN_POINTS} points", got, "use fewer panels"))
-    ends = []
-    for value, name in ((low, "low"), (high, "high")):
-        value = as_float_array(value, name)
-        ends.append(np.broadcast_to(as_float_array(value, name, shape=(d,) if value.ndim else ()), (d,)))
-    low, high = ends
-    if not np.all(low < high):
-        raise ValueError(message("low", "numbers less than high", f"low {low}, high {high}", "exchange them"))
-    z, w = np.polynomial.legendre.leggauss(nodes)
-    unit = ((np.arange(panels)[:, None] + 0.5 * (z + 1.0)) / panels).ravel()
-    weight = np.tile(0.5 * w, panels) / panels
-    grid = np.stack(np.meshgrid(*[unit] * d, indexing="ij"), axis=-1).reshape(-1, d)
-    weights = weight
-    for _ in range(d - 1):
-        weights = np.multiply.outer(weights, weight)
-    return Design(low + (high - low) * grid, weights.ravel() / weights.sum())
-
-
-def sample_design(x):
-    """The empirical distribution of a sample of covariates: every x has weight 1/n.
-
-    Parameters
-    ----------
-    x : array_like, shape (n, d), or (n,) when d = 1
-        Covariates, of any dimension.
-
-    Returns
-    -------
-    Design
-
-    Raises
-    ------
-    TypeError, ValueError
-        If x is empty or not finite.
-    """
-    points = as_covariates(x)
-    return Design(points, np.full(points.shape[0], 1.0 / points.shape[0]))
-
-
-def check_design(design, d):
-    """Raise unless `design` is a Design for d covariates."""
-    if not isinstance(design, Design):
-        raise TypeError(
-            message("design", "a Design", f"a {type(design).__name__}", "use uniform_design or sample_design")
-        )
-    if design.d != d:
-        raise ValueError(
-            message("design", f"d = {d} covariates, as in the measure", f"{design.d}", "make them agree")
-        )
-
-
-def _log_densities(G, G_other, design, gate):
-    check_design(design, G.d)
-    _check_measures(G, G_other)
-    return log_density(G, design.points, gate), log_density(G_other, design.points, gate)
-
-
-def total_variation(G, G_other, design, gate=identity):
-    """E_X V(g_G(.|X), g_G'(.|X)) with V = (1/2) ``sum_s |g - g'|``, in [0, 1].
-
-    Parameters
-    ----------
-    G, G_other : MixingMeasure
-        Same K and d, any numbers of atoms; batch axes broadcast.
-    design : Design
-        Distribution of X.
-    gate : Gate, str or callable
-        The gate's M, the same for both.
-
-    Returns
-    -------
-    ndarray (...)
-    """
-    log_g, log_other = _log_densities(G, G_other, design, gate)
-    return design.mean(0.5 * np.abs(np.exp(log_g) - np.exp(log_other)).sum(-2))
-
-
-def hellinger(G, G_other, design, gate=identity):
-    """E_X h(g_G(.|X), g_G'(.|X)) with h = ((1/2) sum_s (sqrt g - sqrt g')^2)^(1/2), in [0, 1].
-
-    The normalisation is the paper's. With it h^2 <= V <= sqrt(2) h (by Cauchy-Schwarz V <= h (2 -
-    h^2)^(1/2)). Parameters and result as for :func:`total_variation`.
-    """
-    log_g, log_other = _log_densities(G, G_other, design, gate)
-    difference = np.exp(0.5 * log_g) - np.exp(0.5 * log_other)
-    return design.mean(np.sqrt(0.5 * (difference * difference).sum(-2)))
-
-
-def kullback_leibler(G, G_other, design, gate=identity):
-    """E_X KL(g_G(.|X) || g_G'(.|X)) = E_X sum_s g log(g / g'), in nats, at least 0.
-
-    Parameters and result as for :func:`total_variation`.
-
-    Notes
-    -----
-    Summed as g (e^u - 1 - u) with u = log g' - log g, which adds sum_s (g' - g) = 0: every term is
-    non-negative, and small divergences keep their digits.
-    """
-    log_g, log_other = _log_densities(G, G_other, design, gate)
-    u = log_other - log_g
-    g = np.exp(log_g)
-    small = np.abs(u) < 1.0
-    grown = np.where(small, g * np.expm1(np.where(small, u, 0.0)), np.exp(log_other) - g)
-    return design.mean((grown - g * u).sum(-2))

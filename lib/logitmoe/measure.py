@@ -21,11 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ._validation import as_count, as_float_array, message
+from .checks import as_count, as_float_array, message
+
+__all__ = ["DEFAULT_THETA", "GAUGES", "MixingMeasure", "Theta"]
 
 #: Names of the gauges of `MixingMeasure.in_gauge`.
 GAUGES = ("as_is", "last", "mean")
-
 _FORMAT = "logitmoe.MixingMeasure"
 _VERSION = 1
 _FIELDS = ("beta0", "beta1", "a", "b")
@@ -714,8 +715,6 @@ class Theta:
         for name in _FIELDS:
             array = getattr(G, name)
             yield np.abs(array).max(axis=tuple(range(n, array.ndim))), getattr(self, name)
-
-
 #: The box used when none is given.
 DEFAULT_THETA = Theta.cube(10.0)
 

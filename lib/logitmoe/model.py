@@ -16,9 +16,22 @@ from functools import partial
 
 import numpy as np
 
-from ._validation import as_count, as_covariates, as_float_array, as_generator, message
+from .checks import as_count, as_covariates, as_float_array, as_generator, message
 from .gates import as_gate, identity
 from .measure import MixingMeasure
+
+__all__ = [
+    "density",
+    "expert_log_probabilities",
+    "gate_log_probabilities",
+    "joint_log_probabilities",
+    "log_density",
+    "log_likelihood",
+    "responsibilities",
+    "sample",
+    "sample_chunks",
+    "uniform",
+]
 
 #: Numbers in the largest temporary array of `sample`: 256 KiB, so that a block stays in the cache.
 _BLOCK = 1 << 15

@@ -1,0 +1,843 @@
+r"""Data: weighted points, and samples compressed to Chebyshev moments.
+
+The log-likelihood and every step of EM see a sample only through sums :math:`\sum_{i: y_i = s} \varphi(x_i)`
+over the samples of one class. So the one data type of the estimator is a set of points with one weight for
+each class: a raw sample has a weight of one for the class that was seen and zero for the others.
+
+For a smooth :math:`\varphi` and d = 1 or 2 the same sums can be had from few numbers. With the domain mapped
+to [-1, 1] and :math:`T_j` the Chebyshev polynomials, keep for each class s the moments
+
+.. math:: \mu_{sj} = \sum_{i: y_i = s} T_j(x_i), \qquad j = 0, \dots, p - 1.
+
+At the p first-kind Chebyshev nodes :math:`t_l` the discrete orthogonality of the :math:`T_j` gives weights
+
+.. math:: w_{sl} = \frac{1}{p} \Bigl( \mu_{s0} + 2 \sum_{j=1}^{p-1} \mu_{sj} T_j(t_l) \Bigr), \qquad
+          \sum_l w_{sl} \varphi(t_l) = \sum_{i: y_i = s} (I_p \varphi)(x_i),
+
+where :math:`I_p \varphi` is the polynomial of degree below p that interpolates :math:`\varphi` at the nodes.
+The weights are signed; the nodes are the same for every sample. The only error is that of interpolation,
+which falls geometrically in p when :math:`\varphi` is analytic [1]_. Moments of samples add, and the moments
+of a lower order are the first ones of a higher order.
+
+References
+----------
+.. [1] L. N. Trefethen, *Approximation Theory and Approximation Practice, Extended Edition*, SIAM (2019),
+   doi:10.1137/1.9781611975949, chapters 4 and 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from scipy.fft import dct
+
+from .checks import as_count, as_float_array, message
+from .data import WeightedPoints, _check_classes, _frozen, _sample, _select
+from .gates import Gate, as_gate, identity
+from .measure import DEFAULT_THETA, MixingMeasure, Theta
+from .model import log_density
+
+__all__ = ["ChebyshevMoments", "chebyshev_order", "compress", "compress_chunks", "compression_error"]
+
+#: Points that are handled together: the Chebyshev polynomials of a block stay in a core's cache.
+BLOCK = 8192
+#: Numbers that compression_error holds at once for each array it needs.
+ELEMENTS = 2**20
+#: Fewest nodes on which compression_error resolves the log-density, by d.
+FINE_NODES = {1: 128, 2: 64}
+#: Nodes on which chebyshev_order samples the gate, for each axis, by d.
+GATE_NODES = {1: 1024, 2: 128}
+#: A Chebyshev coefficient of the gate below this, relative to the largest, is rounding.
+NOISE = 1e-13
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ChebyshevMoments:
+    r"""A compressed sample: the Chebyshev moments of every class, for d = 1 or 2.
+
+    Parameters
+    ----------
+    moments : array_like, shape (..., K, p) for d = 1, (..., K, p, p) for d = 2
+        :math:`\sum_{i: y_i = s} T_j(x_i)`, or :math:`\sum_{i: y_i = s} T_j(x_{i1}) T_l(x_{i2})`, with the
+        domain mapped to [-1, 1] along each axis. Entry 0 (or 0, 0) is the class's total weight.
+    domain : array_like, shape (2,) or (d, 2), default (0, 1)
+        Low and high end for each axis. Two numbers mean d = 1; for d = 2 give two rows.
+
+    Attributes
+    ----------
+    moments : ndarray
+        Read-only copy.
+    domain : ndarray, shape (d, 2)
+        Read-only copy.
+
+    Raises
+    ------
+    TypeError
+        If the values are not real numbers.
+    ValueError
+        If a shape does not match, K < 2, d > 2, an interval is empty, or a value is not finite.
+
+    See Also
+    --------
+    compress, compress_chunks : from a raw sample.
+    """
+
+    moments: np.ndarray
+    domain: np.ndarray = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        domain = _as_domain(self.domain)
+        d = domain.shape[0]
+        moments = as_float_array(self.moments, "moments", shape=(..., None) + d * (None,))
+        if d == 2 and moments.shape[-1] != moments.shape[-2] or moments.shape[-1] == 0:
+            raise ValueError(
+                message(
+                    "moments",
+                    "shape (..., K, p)" if d == 1 else "shape (..., K, p, p), as the domain has two rows",
+                    f"shape {moments.shape}",
+                    "keep the same number p >= 1 of moments along each axis",
+                )
+            )
+        _check_classes(moments.shape[-1 - d])
+        object.__setattr__(self, "domain", _frozen(domain))
+        object.__setattr__(self, "moments", _frozen(moments))
+
+    @classmethod
+    def from_points(cls, data: WeightedPoints, p: int, *, domain=(0.0, 1.0)) -> ChebyshevMoments:
+        """Compress weighted points: counts on a grid, or quadrature nodes with expected counts.
+
+        Parameters
+        ----------
+        data : WeightedPoints
+            With d = 1 or 2.
+        p : int
+            Moments for each class and axis.
+        domain : array_like, shape (2,) or (d, 2)
+            Interval that holds the points; two numbers are used for every axis.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If d > 2, p < 1, or a point is outside the domain.
+        """
+        if not isinstance(data, WeightedPoints):
+            raise TypeError(
+                message(
+                    "data",
+                    "WeightedPoints",
+                    type(data).__name__,
+                    "use WeightedPoints.from_labels or compress",
+                )
+            )
+        p = as_count(p, "p")
+        domain = _as_domain(domain, data.d)
+        t = _to_unit(data.points, domain, "points")
+        moments = np.zeros((*data.batch_shape, data.K, *data.d * (p,)))
+        for start in range(0, data.m, BLOCK):
+            block = slice(start, start + BLOCK)
+            T = [_polynomials(axis[block], p) for axis in t]
+            weights = data.weights[..., block]
+            if data.d == 2:
+                weights = weights[..., None, :] * T[0]
+            moments += weights @ T[-1].T
+        return cls(moments, domain)
+
+    @classmethod
+    def stack(cls, items: Sequence[ChebyshevMoments]) -> ChebyshevMoments:
+        """Put samples of one domain, order, K and batch shape on a new leading batch axis.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there are none, or they do not agree.
+        """
+        items = list(items)
+        if not items:
+            raise ValueError(message("items", "at least one ChebyshevMoments", "none", "give some samples"))
+        for other in items:
+            items[0]._check_same(other)
+        return cls(np.stack([item.moments for item in items]), items[0].domain)
+
+    @property
+    def d(self) -> int:
+        """Number of covariates."""
+        return self.domain.shape[0]
+
+    @property
+    def K(self) -> int:
+        """Number of classes."""
+        return self.moments.shape[-1 - self.d]
+
+    @property
+    def order(self) -> int:
+        """Number p of moments for each class and axis."""
+        return self.moments.shape[-1]
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Shape of the batch axes."""
+        return self.moments.shape[: -1 - self.d]
+
+    @property
+    def class_totals(self) -> np.ndarray:
+        """Total weight of each class, (..., K)."""
+        return self.moments[(..., *self.d * (0,))]
+
+    @property
+    def total(self) -> np.ndarray:
+        """Total weight, (...): the size of the sample."""
+        return self.class_totals.sum(axis=-1)
+
+    def truncate(self, p: int) -> ChebyshevMoments:
+        """The sample compressed with p moments, p at most `order`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If p is not an integer in 1..order.
+        """
+        p = self._checked_order(p)
+        return ChebyshevMoments(self.moments[(..., *self.d * (slice(p),))], self.domain)
+
+    def points(self, p: int | None = None) -> WeightedPoints:
+        """Nodes and signed weights that stand for the sample.
+
+        Parameters
+        ----------
+        p : int, optional
+            Nodes along each axis, at most `order` (the default).
+
+        Returns
+        -------
+        WeightedPoints
+            p nodes for d = 1, p**2 for d = 2 (the second covariate varies fastest), ascending along each
+            axis. Exact for polynomials of degree below p in each covariate.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If p is not an integer in 1..order.
+        """
+        p = self.order if p is None else self._checked_order(p)
+        axes = tuple(range(-self.d, 0))
+        weights = self.moments[(..., *self.d * (slice(p),))]
+        for axis in axes:
+            weights = dct(weights, type=3, axis=axis)  # mu_0 + 2 sum_j mu_j cos(j theta_l)
+        weights = np.flip(weights, axes) / p**self.d
+        return WeightedPoints(_nodes(p, self.domain), weights.reshape(*self.batch_shape, self.K, p**self.d))
+
+    def __add__(self, other: ChebyshevMoments) -> ChebyshevMoments:
+        """The two samples put together; domain, order, K and batch shape must agree."""
+        if not isinstance(other, ChebyshevMoments):
+            return NotImplemented
+        self._check_same(other)
+        return ChebyshevMoments(self.moments + other.moments, self.domain)
+
+    def __getitem__(self, index) -> ChebyshevMoments:
+        """The samples at an index of the batch axes.
+
+        Raises
+        ------
+        IndexError
+            If there are not as many batch axes.
+        """
+        return ChebyshevMoments(_select(self.moments, self.batch_shape, index), self.domain)
+
+    def __repr__(self) -> str:
+        return (
+            f"ChebyshevMoments(order={self.order}, domain={self.domain.tolist()}, K={self.K}, "
+            f"batch_shape={self.batch_shape})"
+        )
+
+    def _checked_order(self, p) -> int:
+        p = as_count(p, "p")
+        if p > self.order:
+            raise ValueError(
+                message("p", f"at most the {self.order} moments that were kept", p, "compress with a larger p")
+            )
+        return p
+
+    def _check_same(self, other) -> None:
+        """Raise unless `other` can be merged with or stacked on this sample."""
+        if not isinstance(other, ChebyshevMoments):
+            raise TypeError(message("items", "ChebyshevMoments", type(other).__name__, "compress the samples first"))
+        if not np.array_equal(self.domain, other.domain):
+            raise ValueError(
+                message("domain", f"{self.domain.tolist()}", f"{other.domain.tolist()}", "compress on one domain")
+            )
+        if self.moments.shape != other.moments.shape:
+            raise ValueError(
+                message(
+                    "moments",
+                    f"shape {self.moments.shape}",
+                    f"shape {other.moments.shape}",
+                    "compress with the same K and p, or call truncate(p) on the longer one",
+                )
+            )
+
+
+# ----------------------------------------------------------------------------------------------------
+# Compression
+def compress(
+    x,
+    y,
+    K: int | None = None,
+    *,
+    domain=(0.0, 1.0),
+    p: int | None = None,
+    theta: Theta = DEFAULT_THETA,
+    gate: Gate = identity,
+    tol: float = 1e-10,
+    max_p: int = 512,
+) -> ChebyshevMoments:
+    """Compress a labelled sample with d = 1 or 2 to Chebyshev moments.
+
+    Parameters
+    ----------
+    x : array_like, shape (n, d), or (n,) when d = 1
+        Covariates inside `domain`.
+    y : array_like, shape (n,)
+        Labels in 1..K.
+    K : int, optional
+        Number of classes, at least 2; the largest label when None.
+    domain : array_like, shape (2,) or (d, 2), default (0, 1)
+        Low and high end; two numbers are used for every axis.
+    p : int, optional
+        Moments for each class and axis. By default `chebyshev_order` chooses it from `theta`, `gate` and
+        `tol`. A p of your own is taken as it is, even for a gate that is not analytic on the domain: see
+        `compression_error`.
+    theta, gate, tol
+        See `chebyshev_order`.
+    max_p : int, default 512
+        Largest p to choose by default.
+
+    Returns
+    -------
+    ChebyshevMoments
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x or y is empty, not finite or of a wrong shape, d > 2, a label is not a whole number in 1..K, some
+        x is outside the domain, the gate is not analytic there, or more than `max_p` moments would be needed.
+
+    Notes
+    -----
+    The cost is of the order of n times the square root of p, plus one multiplication for each sample and
+    moment.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sample = compress([0.1, 0.5, 0.9], [1, 2, 2], p=4)
+    >>> sample
+    ChebyshevMoments(order=4, domain=[[0.0, 1.0]], K=2, batch_shape=())
+    >>> data = sample.points()
+    >>> exact = (0.5**3 + 0.9**3)
+    >>> bool(np.isclose(data.weights[1] @ data.points[:, 0] ** 3, exact, rtol=1e-14))
+    True
+    """
+    x, y, K = _sample(x, y, K)
+    domain = _as_domain(domain, x.shape[1])
+    p = _choose_order(p, K, domain, theta, gate, tol, max_p)
+    sums = _MomentSums(K, p, domain)
+    sums.add(x, y)
+    return sums.result()
+
+
+def compress_chunks(
+    chunks: Iterable,
+    K: int,
+    *,
+    domain=(0.0, 1.0),
+    p: int | None = None,
+    theta: Theta = DEFAULT_THETA,
+    gate: Gate = identity,
+    tol: float = 1e-10,
+    max_p: int = 512,
+) -> ChebyshevMoments:
+    """Compress a labelled sample that comes in pieces and need not fit in memory.
+
+    Parameters
+    ----------
+    chunks : iterable of (x, y)
+        Pieces of the sample, each as in `compress`; used once, one at a time.
+    K : int
+        Number of classes, at least 2.
+    domain, p, theta, gate, tol, max_p
+        As in `compress`.
+
+    Returns
+    -------
+    ChebyshevMoments
+        The same, up to rounding, as for all pieces at once: sums over blocks are compensated, so that no
+        digits are lost for long samples.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `compress`, with the number of the piece; also if there is no piece.
+    """
+    K = _check_classes(as_count(K, "K"))
+    sums = None
+    for number, chunk in enumerate(chunks):
+        try:
+            try:
+                x, y = chunk
+            except (TypeError, ValueError):
+                raise TypeError(
+                    message("chunks", "pairs (x, y)", type(chunk).__name__, "yield one pair of arrays at a time")
+                ) from None
+            x, y, _ = _sample(x, y, K)
+            if sums is None:
+                box = _as_domain(domain, x.shape[1])
+                order = _choose_order(p, K, box, theta, gate, tol, max_p)
+                sums = _MomentSums(K, order, box)
+            elif x.shape[1] != box.shape[0]:
+                raise ValueError(
+                    message("x", f"{box.shape[0]} covariates", x.shape[1], "give every piece the same columns")
+                )
+            sums.add(x, y)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"chunk {number}: {error}") from error
+    if sums is None:
+        raise ValueError(message("chunks", "at least one pair (x, y)", "none", "check the source of the data"))
+    return sums.result()
+
+
+class _MomentSums:
+    """Running sums of Chebyshev polynomials, by class.
+
+    For d = 1 the product rule ``2 T_a T_b = T_{a+b} + T_{|a-b|}`` saves most of the work: with q = 8 or 16
+    only ``T_0 .. T_{q-1}`` and ``T_0, T_q, T_{2q}, ..`` are computed at each point, a matrix product sums all
+    their products, and the moments follow from those sums at the end.
+    """
+
+    def __init__(self, K: int, p: int, domain: np.ndarray) -> None:
+        self.K, self.p, self.domain = K, p, domain
+        if domain.shape[0] == 1:
+            self.low = min(p, 8 if p <= 128 else 16)
+            self.high = -(-p // self.low)
+            shape = (self.high, self.low)
+            self._T = [np.empty((self.low + 1, BLOCK)), np.empty((self.high, BLOCK))]
+        else:
+            shape = (p, p)
+            self._T = [np.empty((p, BLOCK)), np.empty((p, BLOCK))]
+        self.sums = np.zeros((K, *shape))
+        self.carry = np.zeros((K, *shape))
+
+    def add(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Add samples x (n, d) with labels y (n,)."""
+        t = _to_unit(x, self.domain, "x")
+        step = 2 * self.K * BLOCK  # about two blocks for each class
+        for piece in (slice(start, start + step) for start in range(0, len(y), step)):
+            for s in range(self.K):
+                here = y[piece] == s + 1
+                axes = [np.compress(here, axis[piece]) for axis in t]
+                for start in range(0, axes[0].size, BLOCK):
+                    self._accumulate(s, self._products(*(axis[start : start + BLOCK] for axis in axes)))
+
+    def _products(self, t: np.ndarray, t2: np.ndarray | None = None) -> np.ndarray:
+        """Sums over one block of the products that are kept."""
+        A, B = (T[:, : t.size] for T in self._T)
+        if t2 is not None:
+            return _polynomials(t, self.p, A) @ _polynomials(t2, self.p, B).T
+        _polynomials(t, self.low + 1, A)
+        _polynomials(A[self.low], self.high, B)  # T_j(T_q) = T_{jq}
+        return B @ A[: self.low].T
+
+    def _accumulate(self, s: int, value: np.ndarray) -> None:
+        """Compensated addition: the rounding error of each sum is kept and added at the end."""
+        old = self.sums[s]
+        new = old + value
+        part = new - old
+        self.carry[s] += (old - (new - part)) + (value - part)
+        self.sums[s] = new
+
+    def result(self) -> ChebyshevMoments:
+        sums = self.sums + self.carry
+        if self.domain.shape[0] == 1:
+            moments = sums.copy()
+            for j in range(1, self.high):
+                # T_{jq+i} = 2 T_{jq} T_i - T_{jq-i}, and jq - i = (j-1) q + (q - i)
+                moments[:, j, 1:] = 2.0 * sums[:, j, 1:] - moments[:, j - 1, :0:-1]
+            sums = moments.reshape(self.K, -1)[:, : self.p]
+        return ChebyshevMoments(sums, self.domain)
+
+
+def _polynomials(t: np.ndarray, p: int, out: np.ndarray | None = None) -> np.ndarray:
+    """Chebyshev polynomials T_0 .. T_{p-1} at t (m,): (p, m)."""
+    T = np.empty((p, t.size)) if out is None else out
+    T[0] = 1.0
+    if p > 1:
+        T[1] = t
+        twice = t + t
+    for j in range(2, p):
+        np.multiply(twice, T[j - 1], out=T[j])
+        T[j] -= T[j - 2]
+    return T
+
+
+def _nodes(p: int, domain: np.ndarray) -> np.ndarray:
+    """First-kind Chebyshev nodes of the domain, ascending along each axis, as points (p**d, d)."""
+    unit = np.sin(0.5 * np.pi * np.arange(1 - p, p, 2) / p)
+    axes = [0.5 * (low + high) + 0.5 * (high - low) * unit for low, high in domain]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
+
+
+def _coefficients(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """Chebyshev coefficients, along the axes, of the interpolant of values at the ascending nodes."""
+    values = np.flip(values, axes)
+    for axis in axes:
+        values = dct(values, type=2, axis=axis) / values.shape[axis]
+        first = [slice(None)] * values.ndim
+        first[axis] = 0
+        values[tuple(first)] *= 0.5
+    return values
+
+
+# ----------------------------------------------------------------------------------------------------
+# How many moments
+def chebyshev_order(theta: Theta, K: int, domain=(0.0, 1.0), gate: Gate = identity, tol: float = 1e-10) -> int:
+    r"""Number p of moments, for each class and axis, that suffices for every measure in Theta.
+
+    Parameters
+    ----------
+    theta : Theta
+        Radii of the box, for measures with class K as the reference (:math:`a_{iK} = 0`, :math:`b_{iK} = 0`).
+    K : int
+        Number of classes, at least 2.
+    domain : array_like, shape (2,) or (d, 2), default (0, 1)
+        Low and high end for each axis; two numbers mean d = 1.
+    gate : Gate, str or callable, default identity
+        The map M.
+    tol : float, default 1e-10
+        Largest error of the log-likelihood, as a multiple of n log K: the size of the log-likelihood of n
+        samples when nothing is known about them. Above 0 and below 1.
+
+    Returns
+    -------
+    int
+        Along each axis, at least 1. It is meant for the worst measure of the box: most need fewer, which
+        `compression_error` tells for a given one.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of a wrong kind.
+    ValueError
+        If `tol` or K is out of range, d > 2, or the gate is not analytic on the domain: it has its pole 0 in
+        it, or its Chebyshev coefficients do not fall to rounding.
+
+    Notes
+    -----
+    Take d = 1 and z in the Bernstein ellipse of the domain with parameter :math:`\rho = e^\eta` (half-width
+    h, foci at the ends, height :math:`h \sinh \eta`). The density of class s is N/Q with
+
+    .. math:: N = \sum_i e^{\beta_{1i} M(z) + \beta_{0i}} f_{is}(z), \quad
+              Q = \sum_i e^{\beta_{1i} M(z) + \beta_{0i}},
+              \quad f_{is}(z) = \Bigl( \sum_l e^{(a_{il} - a_{is}) + (b_{il} - b_{is}) z} \Bigr)^{-1}.
+
+    A sum of complex numbers whose arguments lie in an interval of length :math:`\phi < \pi` is not zero: it
+    is at least :math:`\cos(\phi / 2)` times the sum of the moduli. With R1, B, A the radii of
+    :math:`\beta_1`, b, a, the gate's factors have arguments within :math:`\pm R_1 |\mathrm{Im}\, M(z)|`.
+    Among :math:`b_{il} - b_{is}` there is a zero (l = s), so :math:`\arg f_{is}` lies within :math:`\pm D
+    |\mathrm{Im}\, z|`, with D = B for K = 2 (one class slope is 0) and D = 2B otherwise. Hence neither N nor
+    Q nor any denominator :math:`1/f_{is}` vanishes while
+
+    .. math:: \phi(\rho) = \max_z \; 2 R_1 |\mathrm{Im}\, M(z)| + 2 D |\mathrm{Im}\, z| < \pi;
+
+    the maximum over the closed ellipse is taken on its boundary, as the function is subharmonic. For M(z) = z
+    this is the strip :math:`|\mathrm{Im}\, z| < \pi / (2 R_1 + 2 D)`. There log g is analytic, and with X the
+    largest :math:`|\mathrm{Re}\, z|` and :math:`L = \log(1 + (K - 1) e^{A' + D X})`, A' = A for K = 2 and 2A
+    otherwise, the same inequality gives
+
+    .. math:: |\log g_s| \le H(\rho) = L - 2 \log \cos(\phi / 2) + \phi .
+
+    The polynomial that interpolates at p nodes is then within :math:`4 H \rho^{1-p} / (\rho - 1)` of log g on
+    the domain [1]_. The order is the smallest p for which this is at most tol log K for some :math:`\rho`.
+
+    M is replaced by the polynomial of its Chebyshev coefficients, which agrees with M to about 1e-13 of its
+    size; at the angle :math:`\omega` of the ellipse :math:`\mathrm{Im}\, T_j = \sinh(j \eta) \sin(j \omega)`.
+    The ellipse is also kept inside the strip :math:`|\mathrm{Im}\, z| <` ``gate.pole``.
+
+    For d = 2 one covariate is complex at a time, and the bounds of the two axes add up, the second one times
+    the Lebesgue constant (at most :math:`1 + (2 / \pi) \log p`).
+
+    References
+    ----------
+    .. [1] L. N. Trefethen, *Approximation Theory and Approximation Practice, Extended Edition*, SIAM (2019),
+       doi:10.1137/1.9781611975949, theorem 8.2, stated for the nodes of the second kind and true for those of
+       the first: the aliases of a coefficient differ in sign only.
+    """
+    if not isinstance(theta, Theta):
+        raise TypeError(message("theta", "a Theta", type(theta).__name__, "use e.g. Theta.cube(10.0)"))
+    K = _check_classes(as_count(K, "K"))
+    domain = _as_domain(domain)
+    gate = as_gate(gate)
+    tol = float(as_float_array(tol, "tol", ndim=0))
+    if not 0.0 < tol < 1.0:
+        raise ValueError(message("tol", "a number above 0 and below 1", tol, "pass e.g. 1e-10"))
+
+    d = domain.shape[0]
+    slope = theta.b if K == 2 else 2.0 * theta.b
+    intercept = theta.a if K == 2 else 2.0 * theta.a
+    half = 0.5 * (domain[:, 1] - domain[:, 0])
+    middle = 0.5 * (domain[:, 1] + domain[:, 0])
+    gate_coefficients = _gate_coefficients(gate, domain)
+    bounds = []  # for each axis: eta and log(4 H rho / (rho - 1))
+    for axis in range(d):
+        c = gate_coefficients[axis]
+        j = np.arange(c.shape[0])
+        degree = max(j[-1], 1)
+        omega = np.linspace(0.0, np.pi, 8 * max(degree, 8) + 1)  # the other half mirrors this one
+        sine = np.sin(np.outer(omega, j))
+
+        def spread(eta, c=c, j=j, sine=sine, omega=omega, h=half[axis]):
+            # Im M on the ellipse: (angles, nodes of the other axis, components of M)
+            imaginary = np.abs(np.tensordot(sine * np.sinh(j * eta), c, axes=1))
+            gate_part = imaginary.sum(axis=-1).max(axis=-1)
+            return (2.0 * theta.beta1 * gate_part + 2.0 * slope * h * np.sinh(eta) * np.sin(omega)).max()
+
+        limit = -np.log(NOISE) / degree  # on a larger ellipse the noise of the coefficients would be seen
+        if np.isfinite(gate.pole) and gate.pole > 0.0:
+            limit = min(limit, np.arcsinh(gate.pole / half[axis]))
+        low, high = 0.0, limit
+        if spread(high) >= np.pi:
+            for _ in range(60):
+                trial = 0.5 * (low + high)
+                low, high = (trial, high) if spread(trial) < np.pi else (low, trial)
+            limit = low
+        eta = limit * (1.0 - np.geomspace(1e-4, 0.99, 100))  # the best is near the limit
+        phi = np.array([spread(e) for e in eta])
+        farthest = np.abs(middle) + half * np.where(np.arange(d) == axis, np.cosh(eta)[:, None], 1.0)
+        log_range = np.logaddexp(0.0, np.log(K - 1.0) + intercept + slope * farthest.sum(axis=1))
+        size = log_range - 2.0 * np.log(np.cos(0.5 * phi)) + phi
+        bounds.append((eta, np.log(4.0 * size) + eta - np.log(np.expm1(eta))))
+
+    target = np.log(tol * np.log(K) / d)
+    p = 1
+    while True:
+        lebesgue = np.log(1.0 + 2.0 / np.pi * np.log(p)) if d == 2 else 0.0
+        needed = max(int(np.ceil(((bound + lebesgue - target) / eta).min())) for eta, bound in bounds)
+        if needed <= p:
+            return p
+        p = needed
+
+
+def _gate_coefficients(gate: Gate, domain: np.ndarray) -> list[np.ndarray]:
+    """Chebyshev coefficients of M along each axis, (degree + 1, other nodes, d), rounding cut off."""
+    d = domain.shape[0]
+    remedy = (
+        "use raw points (WeightedPoints.from_labels), or compress in another variable or on another domain, "
+        "or give p yourself and check compression_error"
+    )
+    if gate.pole == 0.0 and ((domain[:, 0] <= 0.0) & (domain[:, 1] >= 0.0)).any():
+        raise ValueError(
+            message(f"gate {gate.name!r}", "analytic on the domain", f"a pole at 0 in {domain.tolist()}", remedy)
+        )
+    N = GATE_NODES[d]
+    values = gate(_nodes(N, domain)).reshape(*d * (N,), d)
+    coefficients = []
+    for axis in range(d):
+        c = np.moveaxis(_coefficients(values, (axis,)), axis, 0).reshape(N, -1, d)
+        size = np.abs(c).max(axis=(1, 2))
+        degree = int(np.flatnonzero(size > NOISE * size.max())[-1]) if size.any() else 0
+        if degree > 0.8 * N:
+            raise ValueError(
+                message(
+                    f"gate {gate.name!r}",
+                    f"analytic on the domain {domain.tolist()}",
+                    f"Chebyshev coefficients that do not fall to rounding within {N} terms",
+                    remedy,
+                )
+            )
+        coefficients.append(c[: degree + 1])
+    return coefficients
+
+
+def compression_error(
+    G: MixingMeasure, moments: ChebyshevMoments, gate: Gate = identity, p: int | None = None
+) -> np.ndarray:
+    r"""Estimate the relative error that compression makes in the log-likelihood of given measures.
+
+    Parameters
+    ----------
+    G : MixingMeasure, batch shape (...)
+        With the K and d of the sample.
+    moments : ChebyshevMoments, batch shape (...)
+        The compressed sample, with all the moments that there are; its batch axes broadcast against those of
+        G.
+    gate : Gate, str or callable, default identity
+        The map M.
+    p : int, optional
+        Nodes along each axis that the log-likelihood is computed with; `moments.order` when None.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        Estimate of abs(l_p - l) / abs(l), l the log-likelihood of the raw sample and l_p that of
+        ``moments.points(p)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If K, d or the batch axes do not match, or p is not an integer in 1..moments.order.
+
+    Notes
+    -----
+    Let :math:`c_{sj}` be the Chebyshev coefficients of :math:`\log g_s`, computed at twice as many nodes as
+    there are moments, P (at least 128; 64 along each axis for d = 2). As :math:`\ell = \sum_s \sum_j c_{sj}
+    \mu_{sj}`, what is known of the error is
+
+    .. math:: \sum_s \sum_{j < P} c_{sj} \mu_{sj} - \ell_p,
+
+    computed as it stands, and what is not known is the rest of the sum, with moments that were not kept. They
+    are taken to be no larger than the largest of their class in the upper half, :math:`P / 2 \le j < P`: for
+    a sample from a bounded density the moments fall to the noise level :math:`\sqrt{n}`, and for a few
+    repeated points they stay at n. The estimate is the sum of the absolute values of both parts. A strict
+    bound would take n_s for the unseen moments; a sample made to be small on all the moments that are kept
+    can be worse than the estimate. It is pessimistic where only unseen moments matter (p = P), and most so
+    for gates that are not analytic. The tests hold the true error to 1.5 times the estimate. Rounding, of the
+    order of 1e-15 relative to the log-likelihood, is not in it.
+    """
+    if not isinstance(moments, ChebyshevMoments):
+        raise TypeError(
+            message("moments", "ChebyshevMoments", type(moments).__name__, "raw points have no compression error")
+        )
+    if (G.K, G.d) != (moments.K, moments.d):
+        raise ValueError(
+            message(
+                "G",
+                f"K = {moments.K}, d = {moments.d}",
+                f"K = {G.K}, d = {G.d}",
+                "compress with the same K and d",
+            )
+        )
+    gate = as_gate(gate)
+    p = moments.order if p is None else as_count(p, "p")
+    data = moments.points(p)
+    try:
+        shape = np.broadcast_shapes(G.batch_shape, moments.batch_shape)
+    except ValueError:
+        raise ValueError(
+            message(
+                "G",
+                f"batch axes that broadcast against {moments.batch_shape}",
+                f"{G.batch_shape}",
+                "reshape the measures or the moments",
+            )
+        ) from None
+    d, P = moments.d, moments.order
+    N = max(2 * P, FINE_NODES[d])
+    axes = tuple(range(-d, 0))
+    nodes = _nodes(N, moments.domain)
+    kept = (..., *d * (slice(P),))
+
+    def evaluate(measure):
+        fine = log_density(measure, nodes, gate)
+        fine = _coefficients(fine.reshape(*fine.shape[:-1], *d * (N,)), axes)
+        known = fine[kept].copy()
+        fine = np.abs(fine)
+        fine[kept] = 0.0
+        return log_density(measure, data.points, gate), known, fine.sum(axis=axes)
+
+    upper = np.abs(moments.moments)
+    if P > 1:
+        index = np.arange(P)
+        top = index >= P // 2
+        upper = upper * (top if d == 1 else top[:, None] | top)
+    unseen = upper.max(axis=axes)  # (..., K)
+
+    size = prod(shape)
+    error = np.empty(size)
+    single = evaluate(G.reshape(())) if prod(G.batch_shape) == 1 else None
+    batch = None if single else G.broadcast_to(shape).reshape((size,))
+    weights, mu, unseen = (
+        np.broadcast_to(value, shape + value.shape[len(moments.batch_shape) :])
+        for value in (data.weights, moments.moments, unseen)
+    )
+    step = max(1, ELEMENTS // (G.k * G.K * N**d))
+    for start in range(0, size, step):
+        part = slice(start, min(start + step, size))
+        where = np.unravel_index(np.arange(part.start, part.stop), shape) if shape else ...
+        log_g, known, tail = single or evaluate(batch[part])
+        value = (known * mu[where]).reshape(-1, G.K * P**d).sum(axis=-1)
+        low = (log_g * weights[where]).reshape(-1, G.K * p**d).sum(axis=-1)
+        rest = (tail * unseen[where]).reshape(-1, G.K).sum(axis=-1)
+        error[part] = (np.abs(value - low) + rest) / np.maximum(np.abs(value), np.finfo(float).tiny)
+    return error.reshape(shape)
+
+
+def _as_domain(domain, d: int | None = None) -> np.ndarray:
+    """Check a domain: (d, 2), d = 1 or 2. Two numbers are used for every axis."""
+    if d is not None and d > 2:
+        raise ValueError(
+            message(
+                "x",
+                "1 or 2 covariates",
+                d,
+                "compress d <= 2 only; use raw points (WeightedPoints.from_labels)",
+            )
+        )
+    box = as_float_array(domain, "domain")
+    if box.ndim == 1:
+        box = np.tile(box, (d or 1, 1))
+    if box.ndim != 2 or box.shape[1] != 2 or box.shape[0] not in ((1, 2) if d is None else (d,)):
+        raise ValueError(
+            message(
+                "domain",
+                "shape (2,) or " + ("(d, 2) with d = 1 or 2" if d is None else f"({d}, 2)"),
+                f"shape {np.shape(domain)}",
+                "give (low, high), or one such row for each covariate",
+            )
+        )
+    if not (box[:, 0] < box[:, 1]).all():
+        raise ValueError(message("domain", "low < high", box.tolist(), "give the ends in ascending order"))
+    with np.errstate(all="ignore"):
+        scale = 2.0 / (box[:, 1] - box[:, 0])
+    if not ((scale > 0.0) & np.isfinite(scale)).all():
+        raise ValueError(message("domain", "a width that floats can hold", box.tolist(), "choose another unit for x"))
+    return box
+
+
+def _to_unit(x: np.ndarray, domain: np.ndarray, name: str) -> list[np.ndarray]:
+    """Map covariates (n, d) to [-1, 1]: an array (n,) for each axis. The first one outside is an error."""
+    axes = []
+    for axis, (low, high) in enumerate(domain):
+        column = x[:, axis]
+        if column.min() < low or column.max() > high:
+            outside = ((x < domain[:, 0]) | (x > domain[:, 1])).any(axis=1)
+            first = int(np.argmax(outside))
+            raise ValueError(
+                message(
+                    name,
+                    f"values in the domain {domain.tolist()}",
+                    f"{x[first].tolist()} at index {first} ({int(outside.sum())} of {len(x)} outside)",
+                    "pass domain=(low, high) that covers the data, or drop these points",
+                )
+            )
+        axes.append((column - low) * (2.0 / (high - low)) - 1.0)
+    return axes
+
+
+def _choose_order(p, K, domain, theta, gate, tol, max_p) -> int:
+    """The order asked for, or the rule's, if it is not more than `max_p`."""
+    if p is not None:
+        return as_count(p, "p")
+    max_p = as_count(max_p, "max_p")
+    p = chebyshev_order(theta, K, domain, gate, tol)
+    if p > max_p:
+        raise ValueError(
+            message(
+                "max_p",
+                f"at least the {p} moments that {theta} and tol = {tol:g} ask for on {domain.tolist()}",
+                max_p,
+                "take a smaller Theta or a looser tol, raise max_p, give p yourself, or use raw points "
+                "(WeightedPoints.from_labels)",
+            )
+        )
+    return p

@@ -1,0 +1,183 @@
+"""Random starting values, and :func:`fit`, which needs none."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+
+from .checks import as_count, as_covariates, as_float_array, as_generator, as_labels, message
+from .compression import chebyshev_order, compress
+from .data import WeightedPoints
+from .em_algorithm import COMPRESSION_TOL, EMResult, StoppingRule, _replace_fits, em
+from .gates import Gate, as_gate, identity
+from .measure import DEFAULT_THETA, MixingMeasure, Theta
+
+__all__ = ["fit", "random_start"]
+
+#: Sample size from which :func:`fit` compresses one-dimensional data.
+COMPRESS_FROM = 5_000
+#: Size of a covariate from which it warns.
+LARGE = 100.0
+#: The largest order it takes.
+COMPRESS_ORDER = 512
+
+
+def _as_sd(value, name: str) -> float:
+    sd = float(as_float_array(value, name, ndim=0))
+    if sd < 0.0:
+        raise ValueError(f"{name}: expected a standard deviation >= 0, got {sd!r}; pass e.g. 0.05")
+    return sd
+
+
+def _as_shape(size) -> tuple[int, ...]:
+    sizes = size if isinstance(size, tuple) else (size,)
+    return tuple(as_count(n, "size", minimum=0) for n in sizes)
+
+
+def random_start(
+    k: int,
+    K: int,
+    d: int,
+    rng: np.random.Generator,
+    *,
+    size: int | tuple[int, ...] = (),
+    sd: float = 1.0,
+    theta: Theta = DEFAULT_THETA,
+) -> MixingMeasure:
+    """Starts that know nothing of a truth: independent centred Gaussian parameters.
+
+    Parameters
+    ----------
+    k, K, d : int
+        Numbers of atoms (at least 1), classes (at least 2) and covariates (at least 1).
+    rng : numpy.random.Generator
+    size : int or tuple of int, default ()
+        Batch shape of the result.
+    sd : float, default 1.0
+        Standard deviation of every parameter (class K and the last gate stay zero).
+    theta : Theta
+        Draws outside are moved to its boundary.
+
+    Returns
+    -------
+    MixingMeasure, batch shape size
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a count is too small, ``sd`` is negative, or ``rng`` is not a Generator.
+    """
+    rng = as_generator(rng)
+    k, K, d = as_count(k, "k"), as_count(K, "K", minimum=2), as_count(d, "d")
+    sd, shape = _as_sd(sd, "sd"), _as_shape(size)
+    beta0, beta1, a, b = (sd * rng.standard_normal((*shape, *tail)) for tail in ((k,), (k, d), (k, K), (k, K, d)))
+    beta0[..., -1] = 0.0
+    beta1[..., -1, :] = 0.0
+    a[..., -1] = 0.0
+    b[..., -1, :] = 0.0
+    return theta.clip(MixingMeasure(beta0, beta1, a, b))
+
+
+def fit(
+    x: np.ndarray,
+    y: np.ndarray,
+    k: int,
+    *,
+    rng: np.random.Generator,
+    K: int | None = None,
+    gate: Gate | str = identity,
+    starts: int = 10,
+    sd: float = 1.0,
+    theta: Theta = DEFAULT_THETA,
+    stopping: StoppingRule | None = None,
+    acceleration: str | None = None,
+    compressed: bool | None = None,
+) -> EMResult:
+    """Fit k experts to labelled data: EM from several random starts, the best kept.
+
+    Parameters
+    ----------
+    x : array_like, shape (n, d) or (n,)
+        Covariates.  Scale them to order one: the starts and the default Theta assume it.
+    y : array_like of int, shape (n,)
+        Labels 1 to K.
+    k : int
+        Number of experts.
+    rng : numpy.random.Generator
+        Source of the random starts.
+    K : int, optional
+        Number of classes; default the largest label.
+    gate : Gate, str or callable, default identity
+    starts : int, default 10
+        Number of random starts.
+    sd : float, default 1.0
+        Their spread, see :func:`random_start`.
+    theta : Theta, default the cube of radius 10
+    stopping : StoppingRule, optional
+        Default as for :func:`.em`.
+    acceleration : {None, "squarem"}
+        Plain or accelerated EM, see :func:`.em`.
+    compressed : bool, optional
+        Fit Chebyshev moments (at most 512 of them) instead of the points, see :func:`.em`.  Default: yes for d = 1, at
+        least 5,000 points and a gate that is analytic on the real line; then those starts whose fit has an estimated
+        compression error above 1e-9 even so are fitted again, to the points.  The result's ``order`` and its summary
+        say what was fitted.
+
+    Returns
+    -------
+    EMResult, batch shape ()
+        The best fit.  Its ``n_agree`` says how many of the starts end within 0.1 nats of it.  For all of them, or to go
+        on with :func:`.mle` from each, call :func:`.em` on :func:`random_start`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not finite or empty, there is not one label for each row, a label is not an integer in 1..K, or an
+        option is out of range.
+
+    Warns
+    -----
+    UserWarning
+        If a covariate exceeds 100 in size.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from logitmoe import MixingMeasure, fit, sample
+    >>> truth = MixingMeasure([1, 0], [[3], [0]], [[-1, 0], [1, 0]], [[[2], [0]], [[-1], [0]]])
+    >>> rng = np.random.default_rng(1)
+    >>> x, y = sample(truth, 10_000, rng)
+    >>> result = fit(x, y, 2, rng=rng)
+    >>> str(result.reason), result.measure.k
+    ('relative', 2)
+    """
+    rng = as_generator(rng)
+    K = None if K is None else as_count(K, "K", minimum=2)
+    x = as_covariates(x)
+    y = as_labels(y, K)
+    if len(x) != len(y):
+        raise ValueError(message("y", f"{len(x)} labels, one for each row of x", len(y), "drop or add samples"))
+    if np.abs(x).max() > LARGE:
+        warnings.warn(
+            f"x: expected covariates of order one, got values up to {np.abs(x).max():.3g}; the starts will saturate: "
+            "divide by the standard deviation, or pass a small sd",
+            stacklevel=2,
+        )
+    K = max(int(y.max()), 2) if K is None else K
+    k, starts, gate = as_count(k, "k"), as_count(starts, "starts"), as_gate(gate)
+    start = random_start(k, K, x.shape[1], rng, size=starts, sd=sd, theta=theta)
+    options = dict(gate=gate, theta=theta, stopping=stopping, acceleration=acceleration)
+    worthwhile = x.shape[1] == 1 and len(x) >= COMPRESS_FROM and gate.pole > 0 and np.ptp(x) > 0
+    if compressed or (compressed is None and worthwhile):
+        domain = (float(x.min()), float(x.max()))
+        p = min(COMPRESS_ORDER, chebyshev_order(theta, K, domain, gate))
+        result = em(compress(x, y, K, domain=domain, p=p), start, **options)
+        poor = result.compression_error > COMPRESSION_TOL
+        if not compressed and poor.any():
+            result = _replace_fits(result, poor, em(WeightedPoints.from_labels(x, y, K), start[poor], **options))
+            error, order = np.where(poor, 0.0, result.compression_error), np.where(poor, 0, result.order)
+            result = replace(result, compression_error=error, order=order)
+        return result.best()
+    return em(WeightedPoints.from_labels(x, y, K), start, **options).best()

@@ -1,0 +1,800 @@
+"""The maximum likelihood estimator itself: second-order maximisation of the log-likelihood over Theta.
+
+EM is slow where the information of the observed data is close to singular, which is where the paper's questions are.
+:func:`mle` maximises the same log-likelihood, on the same data and over the same box, by a trust-region Newton method
+[1]_ with the exact gradient and Hessian, for many fits at once, and returns with each fit a certificate of how near to
+a maximum it is.
+
+Precision.  The numbers that matter are differences of log-likelihoods, of the order of one nat, and at n = 1e12 a
+log-likelihood itself carries a rounding error of 1e-4 nats.  So differences are never computed as such.  With
+:math:`w_s` the class weights, :math:`W = \\sum_s w_s` and :math:`u_s = g_s / g^0_s - 1`, any two measures satisfy
+
+.. math:: \\ell(G) - \\ell(G^0) = \\sum_x \\sum_s (w_s - W g^0_s) \\log(1 + u_s) - W g^0_s (u_s - \\log(1 + u_s)),
+
+because :math:`\\sum_s g_s = \\sum_s g^0_s`.  For a sample of size n and two measures near the truth, the first factor
+is of the order of :math:`\\sqrt n` and not n, and the second term is of second order: the rounding error falls from
+:math:`n \\epsilon` to about :math:`\\sqrt n \\epsilon`, at n = 1e12 from 1e-4 to 1e-10 nats (``digits`` in
+:func:`log_likelihood_difference` checks that).
+
+The gradient, a sum of :math:`w_s - W g_s` times bounded functions, keeps the rounding error of g itself, about 1e-5 at
+n = 1e12.  Next to the noise of the sample, :math:`\\sqrt{n \\lambda}` along an eigenvector of the Fisher information
+with eigenvalue :math:`\\lambda`, that is little even where :math:`\\lambda` is 1e-10.  Components of the gradient that
+are below their rounding error are ignored.
+
+References
+----------
+.. [1] J. Nocedal and S. J. Wright, *Numerical Optimization*, second edition, Springer (2006), chapter 4,
+   doi:10.1007/978-0-387-40065-5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+
+from .checks import as_count, as_float_array, message
+from .compression import ChebyshevMoments
+from .data import WeightedPoints
+from .em_algorithm import AGREEMENT, FACE, FIRST_ORDER, EMResult, _check, _duplicate_atoms, _on_enough_nodes, _summary
+from .gates import Gate, as_gate, identity
+from .measure import DEFAULT_THETA, MixingMeasure, Theta
+from .model import density, log_likelihood
+
+__all__ = ["MLEResult", "log_likelihood_difference", "mle"]
+
+#: Nodes times fits that advance together: their arrays then stay in a core's cache.
+BATCH_NODES = 2**13
+#: First and largest trust-region radius, in units of the parameters, and the radius at which a fit is given up.
+FIRST_RADIUS, MAX_RADIUS, MIN_RADIUS = 1.0, 8.0, 1e-12
+#: Newton steps of the secular equation, at most, and its relative tolerance; it starts within sqrt(P) of its root.
+SECULAR_STEPS, SECULAR_TOL = 6, 1e-9
+#: Part of an atom's mass that one step leaves it at least.
+LEAST_MASS = 0.2
+#: Radius from which a fit goes on after it has let go of the boundary of Theta.
+RELEASE_RADIUS = 1e-3
+EPS, SMALLEST = np.finfo(float).eps, np.finfo(float).tiny
+#: Density below which a class counts as this probable, so that its logarithm is finite.
+TINY = 1e-280
+#: Part of the total weight above which a weight stands for a sample that was seen, and not for rounding.
+SEEN = 1e-13
+REASONS = {
+    "converged": "a full Newton step promises a gain of no more than tol",
+    "stalled": "no step gains anything: a stationary point up to rounding",
+    "max_iter": "max_iter steps were done before that",
+    "underflow": "some class that was seen has a probability below 1e-280: rescale the covariates",
+}
+
+
+def log_likelihood_difference(G, G_reference, data, gate=identity, *, digits=None):
+    r"""The log-likelihood of one measure less that of another, without cancellation.
+
+    Parameters
+    ----------
+    G, G_reference : MixingMeasure
+        Batch axes broadcast, with those of the data too.
+    data : WeightedPoints
+        The sample, K and d as in the measures.
+    gate : Gate, str or callable, default identity
+        The map M.
+    digits : int, optional
+        Decimal digits of the arithmetic, at least 15, for checks: slow, needs mpmath, and takes measures and data
+        without batch axes and the gates that have a name.  By default double precision.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In nats of the whole sample.  The rounding error is about 1e-16 times the sum of :math:`|w_s - W g^0_s|` and
+        :math:`W |u|` (see the module's text), where the difference of two calls of :func:`.log_likelihood` is off by
+        1e-16 times the log-likelihood.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the data are not WeightedPoints (compressed data: take their ``points()``), K, d or the batch axes do not
+        agree, or ``digits`` is below 15 or asked for with batch axes.
+    """
+    if not isinstance(data, WeightedPoints):
+        raise TypeError(message("data", "WeightedPoints", type(data).__name__, "take points() of compressed data"))
+    for measure, name in ((G, "G"), (G_reference, "G_reference")):
+        if not isinstance(measure, MixingMeasure):
+            raise TypeError(message(name, "a MixingMeasure", f"a {type(measure).__name__}", "build one first"))
+        if (measure.K, measure.d) != (data.K, data.d):
+            expected, got = f"K = {data.K} and d = {data.d}, as in data", f"K = {measure.K} and d = {measure.d}"
+            raise ValueError(message(name, expected, got, "make the two agree"))
+    shapes = G.batch_shape, G_reference.batch_shape, data.batch_shape
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ValueError(
+            message("G", "batch axes of G, G_reference and data that broadcast", f"{shapes}", "make them agree")
+        ) from None
+    if digits is not None:
+        if any(shapes):
+            raise ValueError(message("digits", "no batch axes", f"{shapes}", "index the measures and the data first"))
+        return _precise_difference(G, G_reference, data, gate, as_count(digits, "digits", minimum=15))
+    g, g_reference = (np.maximum(density(H, data.points, gate), TINY) for H in (G, G_reference))
+    W = data.weights.sum(axis=-2, keepdims=True)
+    return _difference(g, g_reference, data.weights - W * g_reference, W * g_reference).sum(axis=(-1, -2))
+
+
+def _precise_difference(G, G_reference, data, gate, digits):
+    """As printed, in mpmath."""
+    import mpmath
+
+    from replication.taylor import _mp, _values
+
+    with mpmath.workdps(digits):
+        new, old = (_values(H, data.points, gate, digits) for H in (G, G_reference))
+        return float((new.convert(data.weights) * _mp(mpmath.log)(new.g / old.g)).sum())
+
+
+def _difference(g, old, residual, fitted):
+    """The terms of the log-likelihood of g less that of old: residual = w - W old, fitted = W old."""
+    u = (g - old) / old
+    log_ratio = np.log1p(np.maximum(u, -0.5))
+    far = u < -0.5
+    if far.any():  # no cancellation there, and no logarithm of zero
+        log_ratio = np.where(far, np.log(g / old), log_ratio)
+    return residual * log_ratio - fitted * (u - log_ratio)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MLEResult:
+    """The outcome of :func:`mle`, for a batch of fits: the maximisers and their certificates.
+
+    Attributes
+    ----------
+    measure : MixingMeasure, batch shape (...)
+        The fitted parameters, inside Theta.
+    log_likelihood : ndarray, shape (...)
+        The log-likelihood (nats, of the whole sample) of ``measure``.  To compare fits use :meth:`gain`.
+    n_iter : ndarray of int, shape (...)
+        Trust-region steps tried.
+    reason : ndarray of str, shape (...)
+        Why each fit stopped: ``"converged"`` (a full Newton step promises no more than tol), ``"stalled"`` (no step
+        gains anything: stationary up to rounding), ``"max_iter"``, or ``"underflow"`` (some class that was seen has a
+        probability below 1e-280, where this search is blind: rescale the covariates, or use :func:`.em`).
+    promise : ndarray, shape (...)
+        Gain in nats that a full Newton step still promises, from the quadratic model on the free coordinates.
+    gradient_norm : ndarray, shape (...)
+        Largest derivative of the mean log-likelihood (per observation) along a coordinate that is free to move: on the
+        boundary of Theta those that point outwards do not count.
+    smallest_eigenvalue : ndarray, shape (...)
+        Of minus the Hessian of the mean log-likelihood on the coordinates that are free to move: positive at a strict
+        local maximum, about zero along a ridge, negative where the point is no local maximum.  Rounding is about
+        1e-15.  Infinite where no coordinate is free.
+    distance_to_bound : ndarray, shape (...)
+        Smallest distance of a fitted coordinate from the boundary of Theta; 0 for those on it.
+    theta : Theta
+        The compact parameter set.
+    data : WeightedPoints
+        The points that were fitted, for :meth:`gain`; of compressed data the nodes of the largest order in use.
+    gate : Gate
+    compression_error : ndarray, shape (...), or None
+        For compressed data: estimated relative error of ``log_likelihood`` against the raw sample.
+    order : ndarray of int, shape (...), or None
+        For compressed data: number of Chebyshev nodes used for each fit.
+    n_starts : int or None
+        Of what :meth:`best` returns: the number of fits that it chose from.
+    n_agree : ndarray of int, shape (...), or None
+        How many of those are within 0.1 nats of the best, the best included.  If it is one of many, there may be a
+        better maximum still: try more starts.
+    """
+
+    measure: MixingMeasure
+    log_likelihood: np.ndarray
+    n_iter: np.ndarray
+    reason: np.ndarray
+    promise: np.ndarray
+    gradient_norm: np.ndarray
+    smallest_eigenvalue: np.ndarray
+    distance_to_bound: np.ndarray
+    theta: Theta
+    data: WeightedPoints
+    gate: Gate
+    compression_error: np.ndarray | None = None
+    order: np.ndarray | None = None
+    n_starts: int | None = None
+    n_agree: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        return f"MLEResult of {self.summary()}"
+
+    @property
+    def converged(self) -> np.ndarray:
+        """Whether the fit stopped at a stationary point."""
+        return (self.reason == "converged") | (self.reason == "stalled")
+
+    @property
+    def at_bound(self) -> np.ndarray:
+        """Whether some coordinate sits on the boundary of Theta: the value is the bound's, not the data's."""
+        return self.distance_to_bound <= 0.0
+
+    @property
+    def missing_classes(self) -> np.ndarray:
+        """Classes without a sample, shape (..., K).  Their intercepts run to the bound of Theta."""
+        missing = np.abs(self.data.class_totals) <= 1e-9 * self.data.total[..., None]
+        return np.broadcast_to(missing, (*self.log_likelihood.shape, self.data.K))
+
+    @property
+    def duplicate_atoms(self) -> np.ndarray:
+        """Whether two atoms of a fit are equal to 1e-8 in (beta1, a, b): one of them could be merged away."""
+        return _duplicate_atoms(self.measure)
+
+    def gain(self, other: MixingMeasure | EMResult | MLEResult) -> np.ndarray:
+        """Log-likelihood in nats above that of another fit or measure, batch axes broadcast, without cancellation."""
+        other = other.measure if isinstance(other, (EMResult, MLEResult)) else other
+        return log_likelihood_difference(self.measure, other, self.data, self.gate)
+
+    def __getitem__(self, index) -> MLEResult:
+        """The fits at an index of the batch axes."""
+        data, shape = self.data, self.log_likelihood.shape
+        if data.batch_shape:
+            weights = data.weights.reshape(-1, data.K, data.m)
+            data = WeightedPoints(data.points, weights[_rows(data, shape)[index]])
+        picked = {
+            name: value[index]
+            for name, value in vars(self).items()
+            if isinstance(value, (np.ndarray, MixingMeasure))
+        }
+        return replace(self, data=data, **picked)
+
+    def best(self, axis: int = -1) -> MLEResult:
+        """Keep, along one batch axis (several starts, say), the fit with the highest log-likelihood.
+
+        The fits are compared through their differences from one of them, see :func:`log_likelihood_difference`.
+
+        Returns
+        -------
+        MLEResult
+            Without that axis.  ``n_starts`` and ``n_agree`` say how many fits there were and how many agree.
+
+        Raises
+        ------
+        ValueError
+            If there is no such batch axis, or the fits along it are to different data.
+        """
+        shape, batch = self.log_likelihood.shape, self.log_likelihood.ndim
+        if not -batch <= axis < batch:
+            raise ValueError(message("axis", f"one of the {batch} batch axes of shape {shape}", axis, "pass a batch"))
+        from_end = axis % batch - batch  # the data may have fewer batch axes than the fits
+        if self.data.weights.ndim - 2 >= -from_end:
+            weights = np.moveaxis(self.data.weights, from_end - 2, 0)
+            if (weights[1:] != weights[:1]).any():
+                remedy = "choose an axis along which only the starts differ"
+                raise ValueError(message("axis", "an axis of fits to the same data", axis, remedy))
+
+        def at(winner):
+            index = list(np.indices(winner.shape, sparse=True))
+            index[axis] = winner
+            return tuple(index)
+
+        first = at(np.expand_dims(self.log_likelihood.argmax(axis=axis), axis))
+        gain = self.gain(self.measure[first])
+        winner = np.expand_dims(gain.argmax(axis=axis), axis)
+        agree = (gain >= gain.max(axis=axis, keepdims=True) - AGREEMENT).sum(axis=axis)
+        index = tuple(np.squeeze(np.broadcast_to(i, winner.shape), axis=axis) for i in at(winner))
+        return replace(self[index], n_starts=shape[axis], n_agree=np.asarray(agree))
+
+    def summary(self) -> str:
+        """What happened, in words: one line per fact, fixed format; what to do about it is indented."""
+        return _summary(self, REASONS)
+
+
+def mle(
+    data: WeightedPoints | ChebyshevMoments,
+    start: MixingMeasure,
+    *,
+    gate: Gate | str = identity,
+    theta: Theta = DEFAULT_THETA,
+    tol: float = 1e-9,
+    max_iter: int = 500,
+    compression_tol: float = 1e-9,
+) -> MLEResult:
+    r"""Maximise the likelihood of a softmax gating multinomial logistic mixture of experts by Newton's method.
+
+    Every step maximises the second-order model of the log-likelihood in a ball around the current point, exactly, from
+    the eigenvectors of the Hessian, so that saddles and flat directions need no special care.  It is cut off where it
+    leaves the box Theta, taken only if the log-likelihood rises, and the ball grows or shrinks with the agreement of
+    the two.  A coordinate that has come to the boundary of Theta is held there for as long as that is best.
+
+    A step is straight in the masses :math:`e^{\beta_0}` and in the masses times :math:`\beta_1`, a and b, not in the
+    parameters themselves.  The density depends to first order on the total mass and the mean of the atoms of a cell,
+    both linear in those coordinates: there the narrow curved valley of an over-fitted likelihood is straight.
+
+    A fit ends at a local maximum.  For the maximum likelihood estimator run it from many starts (give ``start`` one
+    batch axis more than ``data``) and keep :meth:`MLEResult.best`; :func:`.near_truth`, :func:`.random_start` and EM's
+    results are such starts.  A few iterations of EM first help random starts in some samples and mislead them in
+    others, so try both.  Starts that come closer to a truth as the sample grows plant a rate.
+
+    Parameters
+    ----------
+    data : WeightedPoints or ChebyshevMoments
+        The sample, with batch axes that broadcast against those of ``start``.  Compressed samples are treated as in
+        :func:`.em`.
+    start : MixingMeasure, batch shape (...)
+        Starting parameters; inside ``theta`` and with class K as the reference.  The gate of the last atom stays as it
+        is here, as in :func:`.em`.
+    gate : Gate, str or callable, default identity
+        The map M.
+    theta : Theta, default the cube of radius 10
+    tol : float, default 1e-9
+        Positive.  A fit has converged when a full Newton step promises a gain of at most this many nats.
+    max_iter : int, default 500
+        Largest number of steps tried.
+    compression_tol : float, default 1e-9
+        For compressed data only: largest accepted estimate of the relative compression error of the log-likelihood.
+
+    Returns
+    -------
+    MLEResult
+        With the batch shape of ``data`` and ``start`` broadcast together.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``data`` and ``start`` do not fit together, ``start`` is outside ``theta`` or does not have class K as its
+        reference, or an option is out of range.
+
+    Notes
+    -----
+    Equations (2) and (10) of the paper: the maximum is taken over all measures with at most k atoms in Theta, in the
+    gauge in which the last gate is fixed.  At the maximum of an over-fitted model the Hessian is nearly singular, of
+    the order of :math:`n^{1/2}` and not n along some directions, and singular on a set of equally likely measures;
+    convergence is then linear, with the factor 2/3 along a quartic.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from logitmoe import MixingMeasure, WeightedPoints, mle, random_start, sample
+    >>> truth = MixingMeasure([1, 0], [[3], [0]], [[-1, 0], [1, 0]], [[[2], [0]], [[-1], [0]]])
+    >>> rng = np.random.default_rng(1)
+    >>> x, y = sample(truth, 1_000, rng)
+    >>> fits = mle(WeightedPoints.from_labels(x, y), random_start(2, 2, 1, rng, size=8))
+    >>> fit = fits.best()
+    >>> bool(fit.converged), bool(fit.gain(truth) > 0.0)
+    (True, True)
+    """
+    gate = as_gate(gate)
+    tol, compression_tol = (
+        _as_positive(value, name) for value, name in ((tol, "tol"), (compression_tol, "compression_tol"))
+    )
+    max_iter = as_count(max_iter, "max_iter")
+    compressed = isinstance(data, ChebyshevMoments)
+    _check(data.points() if compressed else data, start, theta, "start")
+    try:
+        shape = np.broadcast_shapes(data.batch_shape, start.batch_shape)
+    except ValueError:
+        expected, got = f"batch axes that broadcast against {data.batch_shape}, those of data", start.batch_shape
+        raise ValueError(message("start", expected, got, "give the starts their own axis")) from None
+    start = start.broadcast_to(shape)
+    options = (gate, theta, tol, max_iter)
+    if compressed:
+
+        def run(points, start, shape):
+            return _run(points, start, shape, *options)
+
+        result = _on_enough_nodes(run, data, start, shape, gate, compression_tol, FIRST_ORDER)
+        return replace(result, data=data.points(int(result.order.max(initial=min(FIRST_ORDER, data.order)))))
+    return _run(data, start, shape, *options)
+
+
+def _as_positive(value, name: str) -> float:
+    number = float(as_float_array(value, name, ndim=0))
+    if number <= 0.0:
+        raise ValueError(message(name, "a positive number", number, "pass e.g. 1e-9"))
+    return number
+
+
+def _rows(data: WeightedPoints, shape: tuple[int, ...]) -> np.ndarray:
+    """Position of each fit's data in the flattened batch of the data, for a batch of fits of this shape."""
+    return np.broadcast_to(np.arange(prod(data.batch_shape)).reshape(data.batch_shape), shape)
+
+
+class _Likelihood:
+    """The log-likelihood of fits given by coefficient vectors v (B, P), its gradient and its Hessian.
+
+    A vector holds the gates of the atoms 1..k-1, each (intercept, slopes), then the experts' classes 1..K-1, atom by
+    atom.  Arrays over points have shape (..., B, m), so that the loops over atoms and classes work on whole planes.
+    """
+
+    def __init__(self, data: WeightedPoints, start: MixingMeasure, gate: Gate, theta: Theta) -> None:
+        self.k, self.K, self.d, self.m = start.k, start.K, start.d, data.m
+        x = data.points
+        ones = np.ones((self.m, 1))
+        gate_design, expert_design = np.hstack([ones, gate(x)]), np.hstack([ones, x])
+        self.designs = gate_design, expert_design
+        q = 1 + self.d
+        self.q = q
+        self.gates, self.free = self.k - 1, self.K - 1
+        self.A = self.gates + self.k * self.free  # linear predictors; each has q coefficients
+        self.P = self.A * q
+        #: For each coefficient its atom, and whether it is that atom's beta0.
+        own = np.repeat(np.arange(self.gates), q), np.repeat(np.arange(self.k), self.free * q)
+        self.atom = np.concatenate(own)
+        self.is_mass = np.zeros(self.P, dtype=bool)
+        self.is_mass[: self.gates * q : q] = True
+        #: Products of the designs of two linear predictors: of two gates, of a gate and an expert, of two experts.
+        both = (gate_design, gate_design), (gate_design, expert_design), (expert_design, expert_design)
+        self.products = [(u[:, :, None] * v[:, None, :]).reshape(self.m, q * q) for u, v in both]
+        gate_radii = [theta.beta0] + self.d * [theta.beta1]
+        expert_radii = [theta.a] + self.d * [theta.b]
+        self.radii = np.array(self.gates * gate_radii + self.k * self.free * expert_radii)
+        self.last = np.concatenate([start.beta0[:, -1:], start.beta1[:, -1]], axis=-1)  # the last gates, (fits, q)
+
+    def vectors(self, G: MixingMeasure) -> np.ndarray:
+        """Coefficients (B, P) of a measure with batch shape (B,)."""
+        gate = np.concatenate([G.beta0[..., None], G.beta1], axis=-1)[:, :-1]
+        experts = np.concatenate([G.a[..., None], G.b], axis=-1)[:, :, :-1]
+        B, split = len(gate), self.gates * self.q
+        return np.concatenate([gate.reshape(B, split), experts.reshape(B, self.P - split)], axis=-1)
+
+    def measure(self, v: np.ndarray, start: MixingMeasure) -> MixingMeasure:
+        """The inverse of `vectors`, with the last gates of ``start``."""
+        B, k, K, q = len(v), self.k, self.K, self.q
+        gate = v[:, : self.gates * q].reshape(B, k - 1, q)
+        experts = np.concatenate([v[:, self.gates * q :].reshape(B, k, K - 1, q), np.zeros((B, k, 1, q))], axis=2)
+        beta0 = np.concatenate([gate[..., 0], start.beta0[:, -1:]], axis=1)
+        beta1 = np.concatenate([gate[..., 1:], start.beta1[:, -1:]], axis=1)
+        return MixingMeasure(beta0, beta1, experts[..., 0], experts[..., 1:])
+
+    def probabilities(self, v: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Gates (k, B, m), experts (k, K, B, m) and density (K, B, m) of the fits ``index`` at v."""
+        B, k, K, q, m = len(v), self.k, self.K, self.q, self.m
+        gate_design, expert_design = self.designs
+        gates = np.empty((k, B, m))
+        gates[:-1] = v[:, : self.gates * q].reshape(B, k - 1, q).transpose(1, 0, 2) @ gate_design.T
+        gates[-1] = self.last[index] @ gate_design.T
+        _softmax(gates, axis=0)
+        experts = np.zeros((k, K, B, m))
+        experts[:, :-1] = v[:, self.gates * q :].reshape(B, k, K - 1, q).transpose(1, 2, 0, 3) @ expert_design.T
+        _softmax(experts, axis=1)
+        g = np.einsum("kbm,ksbm->sbm", gates, experts)
+        return gates, experts, np.maximum(g, TINY)
+
+    def scores(self, gates, experts, g, residual):
+        """The gradient (B, P), v and slope; residual = w - W g, (K, B, m).
+
+        With r_is the posteriors, the derivatives v_a (A, K, B, m) of log g_s along the linear predictors are
+        r_js - pi_j for the gate of atom j and r_is (1[s = t] - f_it) for class t of expert i.  Their sums over the
+        classes, with residual for weights, are the gradient in function space, slope (A, B, m).
+        """
+        k, K, B, m = experts.shape
+        J, T, A = self.gates, self.free, self.A
+        posterior = gates[:, None] * experts
+        posterior /= g
+        v = np.empty((A, K, B, m))
+        np.subtract(posterior[:J], gates[:J, None], out=v[:J])
+        of_experts = v[J:].reshape(k, T, K, B, m)
+        np.multiply(posterior[:, None], -experts[:, :T, None], out=of_experts)
+        for t in range(T):
+            of_experts[:, t, t] += posterior[:, t]
+        slope = np.einsum("sbm,asbm->abm", residual, v)
+        gradient = np.empty((B, A, self.q))
+        for part, design in ((slice(0, J), self.designs[0]), (slice(J, A), self.designs[1])):
+            gradient[:, part] = (slope[part] @ design).transpose(1, 0, 2)
+        return gradient.reshape(B, self.P), v, slope
+
+    def hessian(self, gates, experts, weights, v, slope) -> np.ndarray:
+        """Minus the Hessian (B, P, P), from what `scores` gives; weights = w, (K, B, m).
+
+        With p_a for the probability (of a gate or of an expert's class) that belongs to the linear predictor a, minus
+        the second derivatives of the log-likelihood in function space are sum_s w_s v_a v_c plus
+
+        two gates, or classes of one expert    slope_a p_c + slope_c p_a - 1[a = c] slope_a
+        gate of atom j, class of expert i      slope_c p_a - 1[i = j] slope_c
+
+        and nothing for two experts.
+        """
+        k, K, B, m = experts.shape
+        J, T, A, q = self.gates, self.free, self.A, self.q
+        of_gates, mixed, of_experts = self.products
+        wv = weights * v
+        p = np.concatenate([gates[:J], experts[:, :T].reshape(k * T, B, m)])
+        hessian = np.empty((B, A, q, A, q))
+
+        def put(a, first, block, product):
+            """Blocks of a with first, first + 1, ..., and their transposes."""
+            value = (block.reshape(-1, m) @ product).reshape(-1, B, q, q)
+            last = first + len(value)
+            hessian[:, a, :, first:last] = value.transpose(1, 2, 0, 3)
+            hessian[:, first:last, :, a] = value.transpose(1, 0, 3, 2)
+
+        for a in range(A):
+            block = np.einsum("sbm,csbm->cbm", wv[a], v[a:])
+            if a < J:
+                own = J + a * T
+                block += slope[a:] * p[a]
+                block[: J - a] += slope[a] * p[a:J]
+                block[own - a : own - a + T] -= slope[own : own + T]
+            else:
+                end = a + T - (a - J) % T  # of the classes of the same expert
+                block[: end - a] += slope[a:end] * p[a] + slope[a] * p[a:end]
+            block[0] -= slope[a]
+            if a < J:
+                put(a, a, block[: J - a], of_gates)
+                put(a, J, block[J - a :], mixed)
+            else:
+                put(a, a, block, of_experts)
+        return hessian.reshape(B, self.P, self.P)
+
+    def growth(self, step: np.ndarray) -> np.ndarray:
+        """The relative change (B, P), to first order, that a step makes in the mass of each coefficient's atom."""
+        change = np.zeros((len(step), self.k))
+        change[:, :-1] = step[:, self.is_mass]
+        return change[:, self.atom]
+
+    def move(self, v: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """The coefficients (B, P) after a step that is straight in masses and in masses times coefficients."""
+        growth = self.growth(step)
+        new = v + np.where(self.is_mass, np.log1p(growth), step / (1.0 + growth))
+        # Those that reach the boundary of the box, but for rounding, are put there.
+        return np.where(np.abs(new) >= (1.0 - FACE) * self.radii, np.copysign(self.radii, new), new)
+
+    def bend(self, gradient: np.ndarray, hessian: np.ndarray) -> None:
+        """Turn minus the Hessian, in place, into minus the Hessian along the paths of `move`."""
+        for j in range(self.gates):
+            mass = j * self.q
+            terms = np.where(self.atom == j, gradient, 0.0)
+            hessian[:, mass, :] += terms
+            terms[:, mass] = 0.0
+            hessian[:, :, mass] += terms
+
+    def room(self, v: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """The fraction (B, P) of a step, infinite if there is none, at which `move` takes each coefficient out.
+
+        That is out of the box or, for a mass, below ``LEAST_MASS`` times what it is.
+        """
+        growth = self.growth(step)
+        gap = np.copysign(self.radii, step) - v  # to the face that the step points at
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            # The fraction f solves f step / (1 + f growth) = gap, and log(1 + f step) = gap for a mass.
+            slope = np.where(self.is_mass, step, step - gap * growth)
+            fraction = np.where(self.is_mass, np.expm1(gap), gap) / slope
+        fraction[(step == 0.0) | (slope * step <= 0.0)] = np.inf
+        shrinking = np.where(self.is_mass & (step < 0.0), (LEAST_MASS - 1.0) / np.minimum(step, -EPS), np.inf)
+        return np.minimum(fraction, shrinking)
+
+
+def _softmax(logits: np.ndarray, axis: int) -> None:
+    """In place."""
+    logits -= logits.max(axis=axis, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=axis, keepdims=True)
+
+
+def _run(data: WeightedPoints, start: MixingMeasure, shape, gate: Gate, theta: Theta, tol, max_iter) -> MLEResult:
+    """Fits that are done are replaced by waiting ones, so that a batch stays full."""
+    flat = start.reshape((-1,))
+    likelihood = _Likelihood(data, flat, gate, theta)
+    n = len(flat.beta0)
+    slots = min(n, max(1, BATCH_NODES // data.m))
+    search = _Search(likelihood, data, shape, likelihood.vectors(flat), slots, tol, max_iter)
+    entered, active = 0, np.zeros(slots, dtype=bool)
+    while entered < n or active.any():
+        free = np.flatnonzero(~active)
+        if entered < n and 2 * free.size >= slots:
+            free = free[: n - entered]
+            search.enter(free, np.arange(entered, entered + free.size))
+            entered += free.size
+            active[free] = True
+        index = np.flatnonzero(active)
+        active[index[search.advance(index)]] = False
+
+    measure, lost = likelihood.measure(search.ends, flat), search.results["reason"] == "underflow"
+    if lost.any():
+        points = WeightedPoints(data.points, search.all_weights[search.rows[lost]])
+        search.results["log_likelihood"][lost] = log_likelihood(measure[lost], points, gate)
+    results = {name: value.reshape(shape) for name, value in search.results.items()}
+    return MLEResult(measure.reshape(shape), **results, theta=theta, data=data, gate=gate)
+
+
+class _Search:
+    """The fits under way, in arrays with one row for each slot, and the results, with one row for each fit."""
+
+    def __init__(self, likelihood, data: WeightedPoints, shape, starts: np.ndarray, slots: int, tol, max_iter) -> None:
+        n, P = starts.shape
+        self.likelihood, self.tol, self.max_iter = likelihood, tol, max_iter
+        self.all_weights, self.rows = data.weights.reshape(-1, data.K, data.m), _rows(data, shape).ravel()
+        self.ends = starts.copy()
+        self.results = {
+            "log_likelihood": np.empty(n),
+            "n_iter": np.empty(n, dtype=int),
+            "reason": np.empty(n, dtype="<U9"),
+            "promise": np.empty(n),
+            "gradient_norm": np.empty(n),
+            "smallest_eigenvalue": np.empty(n),
+            "distance_to_bound": np.empty(n),
+        }
+        self.fit = np.empty(slots, dtype=int)  # which fit a slot holds
+        self.v = np.empty((slots, P))
+        self.weights, self.g = np.empty((data.K, slots, data.m)), np.empty((data.K, slots, data.m))
+        self.totals = np.empty((slots, data.m))
+        self.size, self.noise = np.empty(slots), np.empty(slots)
+        self.gradient, self.hessian = np.empty((slots, P)), np.empty((slots, P, P))  # of minus the log-likelihood
+        self.held = np.empty((slots, P), dtype=bool)  # coordinates kept on the boundary of Theta
+        self.values, self.vectors = np.empty((slots, P)), np.empty((slots, P, P))  # eigenvectors, without those held
+        self.radius, self.n_iter = np.empty(slots), np.empty(slots, dtype=int)
+
+    def enter(self, index: np.ndarray, fits: np.ndarray) -> None:
+        """Bring in fits at their starts."""
+        self.fit[index], self.v[index] = fits, self.ends[fits]
+        weights = self.all_weights[self.rows[fits]].transpose(1, 0, 2)
+        totals = weights.sum(axis=0)
+        size = np.abs(totals).sum(axis=-1)
+        self.weights[:, index], self.totals[index] = weights, totals
+        self.size[index] = np.maximum(size, SMALLEST)
+        #: Rounding error of a gradient's component: those below are no direction to follow.
+        self.noise[index] = 4.0 * EPS * size / np.sqrt(weights.shape[-1])
+        self.held[index], self.radius[index], self.n_iter[index] = False, FIRST_RADIUS, 0
+        self._differentiate(index, *self.likelihood.probabilities(self.v[index], fits))
+
+    def _differentiate(self, index, gates, experts, g) -> None:
+        """Store the density, the gradient and the Hessian (along the paths of `move`) at the fits' coefficients."""
+        weights = self.weights[:, index]
+        gradient, v, slope = self.likelihood.scores(gates, experts, g, weights - self.totals[index] * g)
+        self.g[:, index], self.gradient[index] = g, gradient
+        hessian = self.likelihood.hessian(gates, experts, weights, v, slope)
+        self.likelihood.bend(gradient, hessian)
+        self.hessian[index] = hessian
+        self._decompose(index)
+
+    def _decompose(self, index) -> None:
+        """The eigenvectors of the Hessian on the coordinates that are not held."""
+        hessian, held = self.hessian[index], self.held[index]
+        if held.any():
+            hessian *= ~(held[:, :, None] | held[:, None, :])
+        self.values[index], self.vectors[index] = np.linalg.eigh(hessian)
+
+    def _propose(self, index) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Steps (B, P) that stay in the box, whether they are full Newton steps, and the gains they promise."""
+        gradient = np.where(self.held[index], 0.0, self.gradient[index])
+        values, vectors = self.values[index], self.vectors[index]
+        component = np.einsum("bpq,bp->bq", vectors, gradient)
+        component[np.abs(component) <= self.noise[index, None]] = 0.0
+        along, full = _trust_region_step(values, component, self.radius[index])
+        step = np.where(self.held[index], 0.0, np.einsum("bpq,bq->bp", vectors, along))
+        room = self.likelihood.room(self.v[index], step)
+        fraction = np.minimum(1.0, room.min(axis=-1))
+        along *= fraction[:, None]
+        promise = (component * along - 0.5 * values * along**2).sum(axis=-1)
+        full &= fraction == 1.0
+        step *= fraction[:, None]
+
+        blocked = (room <= 0.0) & ~self.held[index]
+        again = np.flatnonzero(blocked.any(axis=-1))
+        if again.size:  # these would leave the box at once: hold what blocks them, and ask again
+            self.held[index[again]] |= blocked[again]
+            self._decompose(index[again])
+            step[again], full[again], promise[again] = self._propose(index[again])
+        return step, full, promise
+
+    def advance(self, index: np.ndarray) -> np.ndarray:
+        """Try one step of the fits in the slots ``index``; mark those that are done, and store their results."""
+        step, full, promise = self._propose(index)
+        new = self.likelihood.move(self.v[index], step)
+        gates, experts, g = self.likelihood.probabilities(new, self.fit[index])
+        old = self.g[:, index]
+        fitted = self.totals[index] * old
+        gained = _difference(g, old, self.weights[:, index] - fitted, fitted).sum(axis=(0, -1))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            agreement = np.where(promise > 0.0, gained / promise, -1.0)
+
+        radius = self.radius[index]
+        length = np.sqrt((step**2).sum(axis=-1))
+        at_edge = length > 0.99 * radius
+        radius = np.where(agreement >= 0.25, radius, 0.25 * np.minimum(length, radius))
+        self.radius[index] = np.where((agreement > 0.75) & at_edge, np.minimum(2.0 * radius, MAX_RADIUS), radius)
+        self.n_iter[index] += 1
+
+        taken = (gained > 0.0) & (agreement > 1e-3)
+        if taken.all():
+            self.v[index] = new
+            self._differentiate(index, gates, experts, g)
+        elif taken.any():
+            chosen = index[taken]
+            self.v[chosen] = new[taken]
+            self._differentiate(chosen, gates[:, taken], experts[:, :, taken], g[:, taken])
+        done = full & (promise <= self.tol)
+        stuck = ~taken & ~done & ((promise <= 1e-3 * self.tol) | (length < MIN_RADIUS))
+        reason = np.where(done, "converged", np.where(stuck, "stalled", ""))
+        ended = np.flatnonzero(done | stuck)
+        if ended.size:
+            reason[ended[self._release(index[ended])]] = ""
+        reason[(reason == "") & (self.n_iter[index] >= self.max_iter)] = "max_iter"
+        over = reason != ""
+        if over.any():
+            self._store(index[over], reason[over])
+        return over
+
+    def _store(self, index: np.ndarray, reason: np.ndarray) -> None:
+        """Results and certificates of fits that are done."""
+        g, weights, v, fit = self.g[:, index], self.weights[:, index], self.v[index], self.fit[index]
+        lost = ((g <= TINY) & (weights > SEEN * self.size[index, None])).any(axis=(0, -1))
+        values = (
+            (weights * np.log(g)).sum(axis=(0, -1)),
+            self.n_iter[index],
+            np.where(lost, "underflow", reason),
+            *self._certificate(index),
+            (self.likelihood.radii - np.abs(v)).min(axis=-1),
+        )
+        self.ends[fit] = v
+        for array, value in zip(self.results.values(), values, strict=True):
+            array[fit] = value
+
+    def _release(self, index: np.ndarray) -> np.ndarray:
+        """Let go, in each fit, of the held coordinate along which moving inwards gains most; whether there is one."""
+        gradient = self.gradient[index]
+        curvature = np.maximum(np.einsum("bpp->bp", self.hessian[index]), EPS * self.size[index, None])
+        inwards = self.held[index] & (gradient * self.v[index] < 0.0) & (np.abs(gradient) > self.noise[index, None])
+        gain = np.where(inwards, gradient**2 / curvature, 0.0)
+        best = gain.argmax(axis=-1)
+        worth = gain.max(axis=-1, initial=0.0) > self.tol
+        let_go = index[worth]
+        if let_go.size:
+            self.held[let_go, best[worth]] = False
+            self.radius[let_go] = np.maximum(self.radius[let_go], RELEASE_RADIUS)
+            self._decompose(let_go)
+        return worth
+
+    def _certificate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Promise, gradient norm and smallest eigenvalue, (B,) each."""
+        gradient, hessian, v = self.gradient[index], self.hessian[index], self.v[index]
+        held = self.held[index] | ((np.abs(v) >= self.likelihood.radii) & (gradient * v > 0.0))
+        self.likelihood.bend(-gradient, hessian)  # back to that of the parameters themselves
+        hessian *= ~(held[:, :, None] | held[:, None, :])
+        values, vectors = np.linalg.eigh(hessian)
+        gradient[held] = 0.0
+        component = np.einsum("bpq,bp->bq", vectors, gradient)
+        component[np.abs(component) <= self.noise[index, None]] = 0.0
+        size = np.abs(values)
+        floor = np.maximum(EPS * size.max(axis=-1, keepdims=True), SMALLEST)
+        promise = 0.5 * (component**2 / np.maximum(size, floor)).sum(axis=-1)
+        norm = np.abs(gradient).max(axis=-1) / self.size[index]
+        # A held coordinate's row and column are zero: its eigenvalue does not count.
+        free = (vectors**2 * held[:, :, None]).sum(axis=1) < 0.5
+        return promise, norm, np.where(free, values, np.inf).min(axis=-1) / self.size[index]
+
+
+def _trust_region_step(values, component, radius):
+    """Maximise component . p - sum values p**2 / 2 over the balls of the given radii, in eigenvectors' coordinates.
+
+    Returns the steps (B, P), and whether they are full Newton steps inside the ball (B,).
+
+    The step is component / (values + shift), with the smallest shift >= 0 that makes all the sums positive and the
+    length at most the radius.  Newton's iteration on one over the length comes to that shift from below, as in
+    Nocedal and Wright, section 4.3.  Where even the lowest shift gives too short a step (the "hard case": no component
+    along the lowest eigenvector), the rest of the length goes along that eigenvector.
+    """
+    low = values[:, 0]
+    scale = np.maximum(np.abs(values).max(axis=-1), SMALLEST)
+    least = np.maximum(0.0, -low)
+    step, length, _ = _shifted(values, component, scale, least)
+    definite = low >= -4.0 * EPS * scale
+    inside = definite & (length <= radius)
+    outside = np.flatnonzero(length > radius)
+    if outside.size:
+        r, problem = radius[outside], (values[outside], component[outside], scale[outside])
+        shift = np.maximum(least[outside], (np.abs(problem[1]) / r[:, None] - problem[0]).max(axis=-1))
+        part, size, total = _shifted(*problem, shift)
+        for _ in range(SECULAR_STEPS):
+            if (size <= (1.0 + SECULAR_TOL) * r).all():
+                break
+            slope = np.maximum((part**2 / total).sum(axis=-1), SMALLEST)
+            shift = shift + np.maximum((size - r) / r * size**2 / slope, 0.0)
+            part, size, total = _shifted(*problem, shift)
+        step[outside] = part * np.minimum(1.0, r / size)[:, None]
+    hard = np.flatnonzero(~definite & (length <= radius))
+    if hard.size:
+        rest = np.sqrt(np.maximum(radius[hard] ** 2 - (step[hard, 1:] ** 2).sum(axis=-1), 0.0))
+        step[hard, 0] = np.where(step[hard, 0] < 0.0, -rest, rest)
+    return step, inside
+
+
+def _shifted(values, component, scale, shift):
+    """The steps component / (values + shift), their lengths, and those sums, which rounding does not make negative."""
+    total = np.maximum(values + shift[:, None], EPS * scale[:, None])
+    step = component / total
+    return step, np.sqrt((step**2).sum(axis=-1)), total

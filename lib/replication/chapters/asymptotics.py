@@ -1,0 +1,455 @@
+"""Rates of the maximum likelihood estimator and of EM, measured over many decades of the sample size.
+
+A :class:`Study` says what is fitted to which data: a truth, a gate, a number of experts, sample sizes, replicates and
+starts.  :func:`run_studies` draws the samples (:mod:`replication.samples`), maximises the likelihood from all the
+starts (:func:`.mle`), and keeps what a rate can be read from: every start's end point and how much less likely than the
+best it is, and the same for EM.  :class:`StudyResult` sorts the end points by the true atom whose Voronoi cell is
+over-fitted, and has their losses.
+
+Starts have fixed distances from the truth.  Starts that come closer as n grows would plant a rate: along a ridge of
+equally likely measures the maximiser stays near where it starts.
+
+Two functions look at the expected log-likelihood, that of an infinite sample: :func:`distant_maxima` for its local
+maxima far from the truth, :func:`equivalent_measure` for a measure of the true density near a fit.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from logitmoe.checks import as_count, as_float_array, as_generator, message
+from logitmoe.data import WeightedPoints
+from logitmoe.divergences import hellinger, uniform_design
+from logitmoe.em_algorithm import StoppingRule, em
+from logitmoe.fitting import random_start
+from logitmoe.gates import Gate, as_gate, identity
+from logitmoe.losses import VoronoiLoss, voronoi_loss_parts
+from logitmoe.measure import _FIELDS, DEFAULT_THETA, MixingMeasure, Theta
+from logitmoe.newton import log_likelihood_difference, mle
+
+from ..jobs import run_jobs
+from ..samples import draw, expected
+from ..starts import cells_in_turn, near_truth
+
+__all__ = ["Study", "StudyResult", "distant_maxima", "equivalent_measure", "parameter_errors", "run_studies"]
+
+#: Kullback-Leibler divergence up to which a density counts as the true one.
+SAME_DENSITY = 1e-18
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What is fitted to which data, for every sample size and replicate.
+
+    Parameters
+    ----------
+    name : str
+    truth : MixingMeasure
+        Without batch axes, d = 1.
+    k : int
+        Number of experts to fit, at least the truth's.
+    gate : Gate, str or callable, default identity
+        Of the data and of the fits.
+    domain : tuple of float, default (-3, 3)
+        X is uniform on it.
+    sizes : tuple of int
+        Sample sizes, ascending.
+    replications : int
+        Samples of each size.
+    near, far : int
+        Starts about the truth, at standard deviations `near_sd` and `far_sd` of every parameter.  The over-fitted cells
+        take turns: with k = k* + 1 start j has its extra atom at true atom j modulo k*.
+    wide : int
+        Starts that know nothing of the truth, at standard deviation `wide_sd`.
+    near_sd, far_sd, wide_sd : float
+    extra : MixingMeasure, batch shape (E,), optional
+        More starts, the same for all samples.
+    em_iterations : int, default 0
+        If positive, EM too is run, for so many iterations, from the first start of the first `em_samples` samples.
+    em_samples : int
+        At most; fewer if there are fewer replicates.
+    em_sizes : tuple of int, optional
+        Those of the sample sizes for which EM is run, default all.
+    p : int
+        Nodes of the data, see :func:`.draw`.
+    theta : Theta
+        The compact parameter set, in the gauge in which the last atom has beta0 = 0 and beta1 = 0.
+    max_iter : int
+        Steps that :func:`.mle` may take.
+    method : str
+        How samples are drawn, see :func:`.draw`.
+    seed : int
+        Of the samples and the starts.  Studies with the same truth, gate, domain, sizes and seed share their samples.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a count, the truth, the gate or the extra starts are not valid.
+    """
+
+    name: str
+    truth: MixingMeasure
+    k: int
+    gate: Gate | str = identity
+    domain: tuple[float, float] = (-3.0, 3.0)
+    sizes: tuple[int, ...] = tuple(10**j for j in range(3, 13))
+    replications: int = 40
+    near: int = 4
+    far: int = 2
+    wide: int = 2
+    near_sd: float = 0.3
+    far_sd: float = 1.0
+    wide_sd: float = 2.0
+    extra: MixingMeasure | None = None
+    em_iterations: int = 0
+    em_samples: int = 16
+    em_sizes: tuple[int, ...] | None = None
+    p: int = 48
+    theta: Theta = DEFAULT_THETA
+    max_iter: int = 500
+    method: str = "multinomial"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.truth, MixingMeasure) or self.truth.batch_shape != () or self.truth.d != 1:
+            raise ValueError(message("truth", "one MixingMeasure with d = 1", f"{self.truth}", "index it first"))
+        for name in ("k", "replications", "em_samples", "p", "max_iter"):
+            as_count(getattr(self, name), name)
+        if self.k < self.truth.k:
+            raise ValueError(message("k", f"at least k* = {self.truth.k}", self.k, "fit no fewer experts"))
+        for name in ("near", "far", "wide", "em_iterations"):
+            as_count(getattr(self, name), name, minimum=0)
+        if self.extra is not None:
+            if not isinstance(self.extra, MixingMeasure) or len(self.extra.batch_shape) != 1 or self.extra.k != self.k:
+                want = f"measures of {self.k} atoms with one batch axis"
+                raise ValueError(message("extra", want, f"{self.extra}", "give a batch of starts"))
+        if self.starts < 1:
+            raise ValueError(message("near, far, wide, extra", "at least one start", "none", "ask for one"))
+        if list(self.sizes) != sorted(set(self.sizes)) or not self.sizes:
+            raise ValueError(message("sizes", "ascending sample sizes", self.sizes, "sort them"))
+        if self.em_sizes is not None and (not self.em_sizes or not set(self.em_sizes) <= set(self.sizes)):
+            expected = f"None or some of the sizes {self.sizes}"
+            raise ValueError(message("em_sizes", expected, self.em_sizes, "leave out the others"))
+        object.__setattr__(self, "gate", as_gate(self.gate))
+
+    @property
+    def starts(self) -> int:
+        """Number of starts."""
+        return self.near + self.far + self.wide + (0 if self.extra is None else self.extra.batch_shape[0])
+
+    @property
+    def design(self):
+        """Distribution of X: the nodes of the samples."""
+        return uniform_design(*self.domain, nodes=self.p, panels=1)
+
+    def _rng(self, size: int, kind: int) -> np.random.Generator:
+        """The random stream of the samples (0) or the starts (1) of one size."""
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(int(size), kind)))
+
+    def samples(self, size: int) -> WeightedPoints:
+        """The samples of one size, batch shape (replications,)."""
+        options = dict(size=self.replications, domain=self.domain, gate=self.gate, p=self.p, method=self.method)
+        return draw(self.truth, int(size), self._rng(size, 0), **options)
+
+    def starting_points(self, size: int) -> MixingMeasure:
+        """Starts of the fits to the samples of one size: batch (replications, starts), near, far, wide and extra."""
+        rng, truth, R = self._rng(size, 1), self.truth, self.replications
+        parts = []
+        for count, sd in ((self.near, self.near_sd), (self.far, self.far_sd)):
+            if count:
+                how = dict(size=(R, count), sd=sd, split_mass=True, cells=cells_in_turn(self.k, truth.k, count))
+                parts.append(near_truth(truth, self.k, rng, theta=self.theta, **how))
+        parts.append(random_start(self.k, truth.K, 1, rng, size=(R, self.wide), sd=self.wide_sd, theta=self.theta))
+        if self.extra is not None:
+            parts.append(self.extra.canonical().broadcast_to((R, *self.extra.batch_shape)))
+        joined = MixingMeasure(*(np.concatenate([getattr(G, name) for G in parts], axis=1) for name in _FIELDS))
+        return self.theta.clip(joined.in_gauge("last"))
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResult:
+    """The fits of a study: S sizes, R replicates.
+
+    Attributes
+    ----------
+    study : Study
+    fits : MixingMeasure, batch shape (S, R, starts)
+        Where the maximisation led from every start.
+    deficit : ndarray, shape (S, R, starts)
+        Nats by which each of them is less likely than the best, zero or more.
+    gain : ndarray, shape (S, R)
+        Nats by which the best is more likely than the truth.
+    reason : ndarray of str, shape (S, R, starts)
+    promise, smallest_eigenvalue, distance_to_bound : ndarray, shape (S, R, starts)
+        The certificates, see :class:`.MLEResult`.
+    n_iter : ndarray of int, shape (S, R, starts)
+    em : MixingMeasure or None, batch shape (F, E)
+        EM's result from the first start of the first E samples, for the F sizes `em_sizes`.
+    em_deficit : ndarray or None, shape (F, E)
+        Nats by which it is less likely than the best.
+    """
+
+    study: Study
+    fits: MixingMeasure
+    deficit: np.ndarray
+    gain: np.ndarray
+    reason: np.ndarray
+    promise: np.ndarray
+    smallest_eigenvalue: np.ndarray
+    distance_to_bound: np.ndarray
+    n_iter: np.ndarray
+    em: MixingMeasure | None = None
+    em_deficit: np.ndarray | None = None
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Sample sizes, (S,)."""
+        return np.array(self.study.sizes)
+
+    @property
+    def em_sizes(self) -> np.ndarray:
+        """Sample sizes for which EM was run, (F,)."""
+        asked = self.study.em_sizes if self.study.em_sizes is not None else self.study.sizes
+        return np.array([size for size in self.study.sizes if size in asked and self.em is not None], dtype=int)
+
+    @property
+    def winner(self) -> tuple[np.ndarray, ...]:
+        """Index of the best fit of each sample."""
+        return self.first(np.ones(self.deficit.shape, dtype=bool))[0]
+
+    @property
+    def best(self) -> MixingMeasure:
+        """The most likely fits: the maximum likelihood estimates, as far as the starts find them. Batch (S, R)."""
+        return self.fits[self.winner]
+
+    def first(self, allowed: np.ndarray) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+        """The most likely of the allowed fits of each sample.
+
+        Parameters
+        ----------
+        allowed : ndarray of bool, shape (S, R, starts)
+
+        Returns
+        -------
+        index : tuple of ndarray
+            For arrays of shape (S, R, starts) and for `fits`.  Where no fit is allowed it is that of some other fit.
+        found : ndarray of bool, shape (S, R)
+            Whether one is allowed.
+        """
+        deficit = np.where(allowed, self.deficit, np.inf)
+        return (*np.indices(self.gain.shape, sparse=True), deficit.argmin(axis=-1)), allowed.any(axis=-1)
+
+    def using(self, starts) -> StudyResult:
+        """The result that some of the starts alone would have given.
+
+        Parameters
+        ----------
+        starts : sequence of int
+            Their positions.
+
+        Returns
+        -------
+        StudyResult
+            `study`, `em` and `em_deficit` are kept.
+        """
+        starts = np.asarray(starts)
+        part = {name: getattr(self, name)[..., starts] for name in _PER_START}
+        least = part["deficit"].min(axis=-1, keepdims=True)
+        part |= {"deficit": part["deficit"] - least, "gain": self.gain - least[..., 0]}
+        return replace(self, fits=self.fits[:, :, starts], **part)
+
+    def loss(self, fits: MixingMeasure | None = None, r: float = 2.0) -> VoronoiLoss:
+        """The Voronoi loss, least over translations, and its parts; of the best fits or of those given."""
+        return voronoi_loss_parts(self.best if fits is None else fits, self.study.truth, r, gauge="infimum")
+
+    def hellinger(self, fits: MixingMeasure | None = None) -> np.ndarray:
+        """Hellinger distance from the true density; of the best fits or of those given."""
+        return hellinger(self.best if fits is None else fits, self.study.truth, self.study.design, self.study.gate)
+
+    def pattern(self) -> np.ndarray:
+        """The true atom (from 0) whose cell alone is over-fitted, for each fit; int, shape (S, R, starts).
+
+        -1 where there is none: several cells, or none, have more than one atom, some cell is empty, or the infimum of
+        the loss over translations is the limit of vanishing mass, which is to say that the fit is not near the truth.
+        """
+        parts = self.loss(self.fits)
+        over = parts.sizes > 1
+        one = (over.sum(axis=-1) == 1) & (parts.sizes > 0).all(axis=-1) & np.isfinite(parts.t0)
+        return np.where(one, over.argmax(axis=-1), -1)
+_PER_START = ("deficit", "reason", "promise", "smallest_eigenvalue", "distance_to_bound", "n_iter")
+
+
+def parameter_errors(G: MixingMeasure, truth: MixingMeasure) -> tuple[np.ndarray, np.ndarray]:
+    """Largest error of beta1, a and b of an atom against the true atom of its cell, without weights.
+
+    Parameters
+    ----------
+    G : MixingMeasure, batch shape (...)
+    truth : MixingMeasure
+        Without batch axes, d = 1.
+
+    Returns
+    -------
+    over, exact : ndarray, shape (...)
+        Over the atoms of cells with several atoms, and over those that are alone in theirs; in the translation that
+        makes D_2 least.  NaN if there are none, or if that translation is the limit of vanishing mass.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`.voronoi_loss`, and if d is not 1.
+    """
+    parts = voronoi_loss_parts(G, truth, 2.0, gauge="infimum")
+    if truth.d != 1:
+        raise ValueError(message("truth", "d = 1", f"d = {truth.d}", "translations are exact for d = 1 only"))
+    G, truth, cells = G.translate(0.0, parts.t1).canonical(), truth.canonical(), parts.cells
+    error = np.abs(G.beta1 - truth.beta1[cells]).max(axis=-1)
+    for name in ("a", "b"):
+        difference = np.abs(getattr(G, name) - getattr(truth, name)[cells])
+        error = np.maximum(error, difference.reshape(*cells.shape, -1).max(axis=-1))
+    shared = np.take_along_axis(parts.sizes, cells, axis=-1) > 1
+    near = np.isfinite(parts.t0)
+    result = []
+    for which in (shared, ~shared):
+        largest = np.where(which, error, -np.inf).max(axis=-1)
+        result.append(np.where(near & which.any(axis=-1), largest, np.nan))
+    return result[0], result[1]
+
+
+def run_studies(studies: list[Study], *, executor: Executor | None = None, progress=None) -> list[StudyResult]:
+    """Run studies, a job for each sample size of each.
+
+    Parameters
+    ----------
+    studies : list of Study
+    executor : concurrent.futures.Executor, optional
+        Default: a process for each core.
+    progress : bool or callable, optional
+        As for :func:`.run_panels`.
+
+    Returns
+    -------
+    list of StudyResult
+        Independent of the executor.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind.
+    """
+    studies = list(studies)
+    for study in studies:
+        if not isinstance(study, Study):
+            raise TypeError(message("studies", "a list of Study", f"a {type(study).__name__}", "build them first"))
+    jobs = [(study, size) for study in studies for size in study.sizes]
+    records = [{"name": study.name} for study in studies]
+    parts = iter(run_jobs(_run, jobs, records=records, executor=executor, progress=progress))
+    return [_assemble(study, [next(parts) for _ in study.sizes]) for study in studies]
+
+
+def _run(study: Study, size: int) -> dict[str, np.ndarray]:
+    """All fits to the samples of one size."""
+    data, starts = study.samples(size), study.starting_points(size)
+    data = WeightedPoints(data.points, data.weights[:, None])
+    result = mle(data, starts, gate=study.gate, theta=study.theta, max_iter=study.max_iter)
+    best = result.best()
+    out = {name: getattr(result.measure, name) for name in _FIELDS}
+    out |= {"deficit": np.maximum(best[:, None].gain(result), 0.0), "gain": best.gain(study.truth)}
+    out |= {name: getattr(result, name) for name in _PER_START if name != "deficit"}
+    if study.em_iterations and (study.em_sizes is None or size in study.em_sizes):
+        rule = StoppingRule("absolute", 0.0, study.em_iterations)
+        part = slice(study.em_samples)
+        fit = em(data[part, 0], starts[part, 0], gate=study.gate, theta=study.theta, stopping=rule)
+        out |= {f"em_{name}": getattr(fit.measure, name) for name in _FIELDS}
+        out["em_deficit"] = best[part].gain(fit)
+    return out
+
+
+def _assemble(study: Study, parts: list[dict[str, np.ndarray]]) -> StudyResult:
+    names = dict.fromkeys(name for part in parts for name in part)
+    arrays = {name: np.stack([part[name] for part in parts if name in part]) for name in names}
+    fits = MixingMeasure(*(arrays.pop(name) for name in _FIELDS))
+    if study.em_iterations:
+        arrays["em"] = MixingMeasure(*(arrays.pop(f"em_{name}") for name in _FIELDS))
+    return StudyResult(study, fits, **arrays)
+
+
+def distant_maxima(study: Study, rng, *, starts=100, least_loss=0.3) -> tuple[MixingMeasure, np.ndarray, np.ndarray]:
+    """Local maxima of the expected log-likelihood far from the truth, found from random starts.
+
+    Parameters
+    ----------
+    study : Study
+        Its truth, k, gate, domain, nodes, theta, `wide_sd` and `max_iter` are used.
+    rng : numpy.random.Generator
+    starts : int
+        Random starts, of standard deviation `wide_sd`.
+    least_loss : float
+        Smallest loss D_2, least over translations, of a maximum that counts as far.
+
+    Returns
+    -------
+    measure : MixingMeasure, batch shape (F,)
+        The end points that are that far, the one with the smallest divergence first; equal ones are not sorted out.
+    divergence : ndarray, shape (F,)
+        Expected Kullback-Leibler divergence from the truth.  A sample of n points prefers the truth by n times this,
+        give or take a few nats.
+    loss : ndarray, shape (F,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of range.
+
+    Notes
+    -----
+    A search: that it finds none is no proof.
+    """
+    starts, rng = as_count(starts, "starts"), as_generator(rng)
+    least_loss = float(as_float_array(least_loss, "least_loss", ndim=0))
+    truth = study.truth
+    data = expected(truth, 1.0, domain=study.domain, gate=study.gate, p=study.p)
+    start = random_start(study.k, truth.K, 1, rng, size=starts, sd=study.wide_sd, theta=study.theta)
+    options = dict(gate=study.gate, theta=study.theta)
+    found = mle(data, start, tol=1e-22, max_iter=study.max_iter, **options).measure
+    divergence = log_likelihood_difference(truth, found, data, study.gate)
+    loss = voronoi_loss_parts(found, truth, 2.0, gauge="infimum").total
+    order = np.argsort(divergence)
+    order = order[loss[order] >= least_loss]
+    return found[order], divergence[order], loss[order]
+
+
+def equivalent_measure(G: MixingMeasure, study: Study, *, max_iter=2000) -> tuple[MixingMeasure, np.ndarray]:
+    """A measure with the true density close to a given one, found by maximising the expected log-likelihood from there.
+
+    Parameters
+    ----------
+    G : MixingMeasure, batch shape (...)
+        Inside the study's theta, with class K as the reference; fits are.
+    study : Study
+        Its truth, gate, domain, nodes and theta are used.
+    max_iter : int
+
+    Returns
+    -------
+    measure : MixingMeasure, batch shape (...)
+        With as many atoms as G, inside theta.
+    distance : ndarray, shape (...)
+        Largest difference between a parameter of G and of the measure: an upper bound of G's distance from the set of
+        all measures with the true density, in that norm.  NaN where the Kullback-Leibler divergence of the measure from
+        the truth is not below 1e-18.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`.mle`.
+    """
+    data = expected(study.truth, 1.0, domain=study.domain, gate=study.gate, p=study.p)
+    found = mle(data, G, gate=study.gate, theta=study.theta, tol=1e-24, max_iter=max_iter).measure
+    divergence = np.abs(log_likelihood_difference(study.truth, found, data, study.gate))
+    shape = divergence.shape
+    difference = [np.abs(getattr(G, n) - getattr(found, n)).reshape(*shape, -1).max(axis=-1) for n in _FIELDS]
+    return found, np.where(divergence <= SAME_DENSITY, np.max(difference, axis=0), np.nan)

@@ -1,0 +1,167 @@
+"""Starting values around a known truth, as in the paper's simulations (Appendix D.1)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from logitmoe.checks import as_count, as_generator
+from logitmoe.fitting import _as_sd, _as_shape
+from logitmoe.measure import DEFAULT_THETA, MixingMeasure, Theta
+
+__all__ = ["cells_in_turn", "near_truth", "random_cells"]
+
+
+
+def random_cells(k: int, k_true: int, rng: np.random.Generator, size: int | tuple[int, ...] = ()) -> np.ndarray:
+    """Assign k atoms to k_true cells at random, uniformly among the assignments that leave no cell empty.
+
+    Parameters
+    ----------
+    k, k_true : int
+        Numbers of fitted and of true atoms, ``k >= k_true >= 1``.
+    rng : numpy.random.Generator
+    size : int or tuple of int, default ()
+        Batch shape.
+
+    Returns
+    -------
+    ndarray of int, batch shape size, and k on the last axis
+        The cell, 0 to k_true - 1, of each atom.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``k < k_true``, a count is not a positive integer, or ``rng`` is not a Generator.
+
+    Notes
+    -----
+    The sets S_1, ..., S_k* of the initialisation in Appendix D.1, which does not say how uneven they may be.
+    """
+    rng = as_generator(rng)
+    (k, k_true), shape = _as_sizes(k, k_true), _as_shape(size)
+    cells = np.zeros((int(np.prod(shape)), k), dtype=int)
+    redo = np.arange(len(cells))
+    while redo.size:
+        cells[redo] = rng.integers(k_true, size=(redo.size, k))
+        hit = (cells[redo, :, None] == np.arange(k_true)).any(axis=1).all(axis=-1)
+        redo = redo[~hit]
+    return cells.reshape(*shape, k)
+
+
+def cells_in_turn(k: int, k_true: int, count: int) -> np.ndarray:
+    """Assign k atoms to k_true cells, none empty, such that the cells with atoms too many take turns.
+
+    Parameters
+    ----------
+    k, k_true : int
+        Numbers of fitted and of true atoms, ``k >= k_true >= 1``.
+    count : int
+        Number of assignments.
+
+    Returns
+    -------
+    ndarray of int, shape (count, k)
+        The cell, 0 to k_true - 1, of each atom, ascending.  Assignment j has one atom in every cell and the others in
+        the cells j, j + 1, ... modulo k_true.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``k < k_true``, or a number is not a positive integer (``count``: not a non-negative one).
+    """
+    k, k_true = _as_sizes(k, k_true)
+    count = as_count(count, "count", minimum=0)
+    extra = (np.arange(count)[:, None] + np.arange(k - k_true)) % k_true
+    one = np.broadcast_to(np.arange(k_true), (count, k_true))
+    return np.sort(np.concatenate([one, extra], axis=-1), axis=-1)
+
+
+def _as_sizes(k, k_true) -> tuple[int, int]:
+    k, k_true = as_count(k, "k"), as_count(k_true, "k_true")
+    if k < k_true:
+        raise ValueError(f"k: expected at least k_true = {k_true} atoms, got {k}; every cell needs one")
+    return k, k_true
+
+
+def _as_cells(cells, k: int, k_true: int, shape: tuple[int, ...]) -> np.ndarray:
+    cells = np.asarray(cells)
+    if cells.dtype.kind not in "iu" or cells.size == 0 or cells.min() < 0 or cells.max() >= k_true:
+        raise ValueError(f"cells: expected integers from 0 to {k_true - 1}, got {cells!r}; index the true atoms from 0")
+    try:
+        return np.broadcast_to(cells, (*shape, k))
+    except ValueError:
+        raise ValueError(
+            f"cells: expected a shape that broadcasts to {(*shape, k)}, got {cells.shape}; give k on the last axis"
+        ) from None
+
+
+def near_truth(
+    truth: MixingMeasure,
+    k: int,
+    rng: np.random.Generator,
+    *,
+    size: int | tuple[int, ...] = (),
+    sd: float = 0.05,
+    split_mass: bool = False,
+    cells: np.ndarray | None = None,
+    theta: Theta = DEFAULT_THETA,
+) -> MixingMeasure:
+    """Starts around a known truth: each atom is drawn about the true atom of its cell.
+
+    Parameters
+    ----------
+    truth : MixingMeasure, batch shape ()
+    k : int
+        Number of atoms of the start, at least ``truth.k``.
+    rng : numpy.random.Generator
+    size : int or tuple of int, default ()
+        Batch shape of the result.
+    sd : float, default 0.05
+        Standard deviation of the Gaussian draw, the same for every parameter (class K stays zero).
+    split_mass : bool, default False
+        Whether the atoms of a cell share the true atom's mass exp(beta0), or each take it whole.
+    cells : array_like of int, shape (..., k), optional
+        The true atom, 0 to k* - 1, that each atom of the start is drawn about; broadcast to ``size``.  Default: drawn
+        by :func:`random_cells`; see also :func:`cells_in_turn`.
+    theta : Theta
+        Draws outside are moved to its boundary.
+
+    Returns
+    -------
+    MixingMeasure, batch shape size
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``truth`` has batch axes or lies outside ``theta``, ``k`` is too small, ``sd`` is negative, ``cells`` do not
+        fit, or ``rng`` is not a Generator.
+
+    Notes
+    -----
+    Appendix D.1; the size of its "small variance" and whether masses are split are not stated there.
+    """
+    rng = as_generator(rng)
+    sd, shape = _as_sd(sd, "sd"), _as_shape(size)
+    if not isinstance(truth, MixingMeasure) or truth.batch_shape != ():
+        raise ValueError("truth: expected one MixingMeasure without batch axes; index it first")
+    if not theta.contains(truth):
+        raise ValueError(f"truth: expected parameters inside {theta}; widen theta")
+    cells = random_cells(k, truth.k, rng, shape) if cells is None else _as_cells(cells, k, truth.k, shape)
+    return _around(truth, cells, _noise(truth, cells.shape, rng), sd=sd, split_mass=split_mass, theta=theta)
+
+
+def _noise(truth: MixingMeasure, shape: tuple[int, ...], rng: np.random.Generator) -> list[np.ndarray]:
+    """Standard normal draws for atoms of the given shape, (..., k): for beta0, beta1, a and b."""
+    return [rng.standard_normal(shape + v.shape[1:]) for v in (truth.beta0, truth.beta1, truth.a, truth.b)]
+
+
+def _around(truth: MixingMeasure, cells, noise, *, sd: float, split_mass: bool, theta: Theta) -> MixingMeasure:
+    """The starts of :func:`near_truth` from their cells (..., k) and their noise."""
+    truth = truth.canonical()
+    beta0, beta1, a, b = (v[cells] for v in (truth.beta0, truth.beta1, truth.a, truth.b))
+    if split_mass:
+        beta0 = beta0 - np.log((cells[..., :, None] == cells[..., None, :]).sum(axis=-1))
+    shifts = [sd * value for value in noise]
+    shifts[2][..., -1] = 0.0
+    shifts[3][..., -1, :] = 0.0
+    return theta.clip(MixingMeasure(*(v + shift for v, shift in zip((beta0, beta1, a, b), shifts, strict=True))))

@@ -1,0 +1,136 @@
+"""The searches find what is known to exist; their derivatives agree with complex steps and differences."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logitmoe import GATES, MixingMeasure, Theta, density, total_variation, uniform_design, voronoi_loss
+from replication.chapters.regime1 import (
+    _Far,
+    _Near,
+    _to_measure,
+    _to_vector,
+    density_jacobian,
+    far_search,
+    loss_gradient,
+    near_search,
+    polish,
+)
+from replication.pairs import AFFINE_SPLIT_TRUTH, antipodal_pair, swap, swap_diagonal
+from replication.paper import TABLE_2, TABLE_3
+from replication.taylor import limit_ratio
+
+WIDE = MixingMeasure([0.0, 0.0], [[-1.1], [0.0]], [[-3.3, 0.0], [-3.5, 0.0]], [[[-3.5], [0.0]], [[3.3], [0.0]]])
+DESIGN = uniform_design(-3.0, 3.0, nodes=8, panels=4)
+UNIT = uniform_design(nodes=8, panels=2)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(2, 3), st.integers(1, 2), st.sampled_from(["tanh"]))
+@settings(max_examples=20, deadline=None)
+def test_density_jacobian(seed, k, K, d, gate):
+    rng = np.random.default_rng(seed)
+    v, x = rng.normal(size=(4, k * (1 + d) * K)), rng.normal(size=(5, d))
+    g, J = density_jacobian(_to_measure(v, k, K, d), x, gate)
+    assert np.allclose(g, density(_to_measure(v, k, K, d), x, GATES[gate]), rtol=1e-13)
+    assert np.array_equal(_to_vector(_to_measure(v, k, K, d)), v)
+    for p, step in enumerate(1e-5 * np.eye(v.shape[1])):
+        up, down = (density(_to_measure(v + sign * step, k, K, d), x, gate) for sign in (1, -1))
+        assert np.abs((up - down) / 2e-5 - J[..., p]).max() < 1e-8
+
+
+def test_loss_gradient_is_the_derivative_away_from_kinks():
+    rng = np.random.default_rng(1)
+    k, step = 3, 1e-7
+    v = _to_vector(TABLE_2.split(0)) + 0.2 * rng.normal(size=(20, 12))
+    loss, gradient = loss_gradient(_to_measure(v, k, 2, 1), TABLE_2)
+    assert np.allclose(loss, voronoi_loss(_to_measure(v, k, 2, 1), TABLE_2, gauge="infimum"))
+    numeric = []
+    for e in step * np.eye(12):
+        up, down = (voronoi_loss(_to_measure(v + s * e, k, 2, 1), TABLE_2, gauge="infimum") for s in (1, -1))
+        numeric.append((up - down) / (2 * step))
+    assert np.mean(np.abs(np.stack(numeric, -1) - gradient) < 1e-5) > 0.97  # other kinks within a step are rare
+    assert np.abs(gradient).max() > 0.5
+
+
+def test_near_coordinates():
+    space = _Near(TABLE_2.canonical(), np.array([0, 1, 1]), 1e-3)
+    z = space.start(6, np.random.default_rng(0))
+    v, log_loss = space.map(z)
+    assert np.abs(log_loss).max() < 1e-2  # at the radius
+    dv, dlog = space.jacobian(z)
+    step = 1e-6
+    for p in range(z.shape[1]):
+        e = step * np.eye(z.shape[1])[p]
+        up, down = space.map(z + e), space.map(z - e)
+        assert np.abs((up[0] - down[0]) / (2 * step) - dv[:, p]).max() < 1e-8
+        assert np.abs((up[1] - down[1]) / (2 * step) - dlog[:, p]).max() < 1e-6
+    distance = voronoi_loss(_to_measure(v, 3, 2, 1), TABLE_2, gauge="infimum")
+    assert np.all((distance > 1e-4) & (distance < 1e-2))
+
+
+def smallest(truth, cells, radius, design=DESIGN, gate="identity", n=20):
+    return near_search(truth, cells, radius, n, np.random.default_rng(1), design, gate)
+
+
+def test_near_search_finds_gating_copies_and_only_with_room():
+    assert smallest(WIDE, [0, 0, 1, 1], 0.3).ratio[0] < 1e-14
+    assert smallest(WIDE, [0, 0, 1], 0.3).ratio[0] > 1e-5
+    assert smallest(WIDE, [0, 1], 0.3).ratio[0] > 1e-3
+
+
+def test_near_search_finds_the_splits():
+    assert smallest(AFFINE_SPLIT_TRUTH, [0, 0, 1], 0.3).ratio[0] < 1e-14
+    assert smallest(TABLE_3, [0, 1, 1], 0.3, n=40).ratio[0] < 1e-14  # constant split
+
+
+def test_near_search_finds_the_diagonal_of_the_swap():
+    truth = swap_diagonal().measure
+    ratios = [smallest(truth, [0, 1], radius).ratio[0] for radius in (1e-1, 1e-2)]
+    assert ratios[0] / ratios[1] == pytest.approx(10.0, rel=0.2)
+
+
+def test_far_search_finds_the_swap_and_the_antipodal_pair():
+    for example, k in ((swap(), 2), (antipodal_pair(), 3)):
+        found = far_search(example.measure, k, 0.3, 60, np.random.default_rng(1), DESIGN)
+        assert found.ratio[0] < 1e-14 and found.distance.min() >= 0.3
+    with_tanh = far_search(swap().measure, 2, 0.3, 30, np.random.default_rng(1), DESIGN, "tanh")
+    assert with_tanh.ratio[0] > 1e-6
+
+
+def test_searches_agree_with_the_limit():
+    """Near a truth that is not nearly singular the smallest ratio is that of the limit, up to the L2 surrogate."""
+    found = smallest(WIDE, [0, 0, 1], 1e-5, n=30)
+    limit = limit_ratio(WIDE, 0, DESIGN, np.random.default_rng(0), starts=10)
+    assert 0.5 < found.ratio[0] / limit.ratio < 1.1
+
+
+def test_results_and_polish():
+    found = smallest(WIDE, [0, 1, 1], 1e-2, n=8)
+    assert found.measure.batch_shape == (8,) and np.all(np.diff(found.ratio) >= 0.0)
+    assert np.allclose(found.ratio, total_variation(found.measure, WIDE, DESIGN) / found.distance)
+    assert np.allclose(found.distance, voronoi_loss(found.measure, WIDE, gauge="infimum"))
+    better = polish(found, WIDE, DESIGN, count=2, max_iter=300)
+    assert better.ratio[0] < found.ratio[0] and better.measure.batch_shape == (2,)
+    small = Theta.cube(4.0)
+    inside = near_search(WIDE, [0, 0, 1], 1e-2, 5, np.random.default_rng(0), DESIGN, theta=small, max_iter=20)
+    assert small.contains(inside.measure).all()
+
+
+def test_errors():
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="cells"):
+        near_search(TABLE_2, [0, 0], 0.1, 5, rng, UNIT)
+    with pytest.raises(ValueError, match="radius"):
+        near_search(TABLE_2, [0, 1], 0.0, 5, rng, UNIT)
+    with pytest.raises(TypeError, match="rng"):
+        near_search(TABLE_2, [0, 1], 0.1, 5, 0, UNIT)
+    with pytest.raises(ValueError, match="least"):
+        far_search(TABLE_2, 2, 4.0, 5, rng, UNIT)
+    with pytest.raises(ValueError, match="d = 1"):
+        two = MixingMeasure(np.zeros(2), np.ones((2, 2)), np.ones((2, 2)), np.ones((2, 2, 2)))
+        far_search(two, 2, 0.1, 5, rng, UNIT)
+    space = _Far(TABLE_2, 2, 0.3, Theta.cube(10.0))
+    space._draw = lambda n, rng: np.tile(_to_vector(TABLE_2), (n, 1))  # never far
+    with pytest.raises(ValueError, match="random measures exceed"):
+        space.start(5, rng)
