@@ -52,6 +52,7 @@ REASONS = {
     "parameters": "no parameter changed by more than tol",
     "max_iter": "max_iter iterations were done before the stopping rule was met",
     "stalled": "no step along the EM direction raised the log-likelihood: a stationary point up to rounding",
+    "m_step": "the last M-step did not reach its maximum and nothing else changed: not a maximum",
 }
 
 
@@ -132,10 +133,11 @@ class EMResult:
     n_iter : ndarray of int, shape (...)
         Iterations done: EM maps, an E-step and an M-step each.
     reason : ndarray of str, shape (...)
-        Why each fit stopped: the name of the stopping rule that was met, ``"max_iter"`` or ``"stalled"`` (no
-        step along the EM direction raises the log-likelihood: stationary up to rounding).
+        Why each fit stopped: the name of the stopping rule that was met, ``"max_iter"``, ``"stalled"`` (no
+        step along the EM direction raises the log-likelihood: stationary up to rounding) or ``"m_step"`` (one of these
+        two, but the M-step before it did not reach its maximum).
     converged : ndarray of bool, shape (...)
-        True unless the reason is ``"max_iter"``.
+        True unless the reason is ``"max_iter"`` or ``"m_step"``.
     at_bound : ndarray of bool, shape (...)
         Some parameter sits on the boundary of Theta: the value is the bound's, not the data's.  Perfectly separated
         data end here.
@@ -176,8 +178,8 @@ class EMResult:
 
     @property
     def converged(self) -> np.ndarray:
-        """Whether the fit stopped before ``max_iter``."""
-        return self.reason != "max_iter"
+        """Whether the fit stopped before ``max_iter``, its M-steps done to the end."""
+        return (self.reason != "max_iter") & (self.reason != "m_step")
 
     @property
     def duplicate_atoms(self) -> np.ndarray:
@@ -355,14 +357,14 @@ def _evaluate(problem: _Problem, gate: Logit, experts: Logit, weights, totals, s
     return _State(gate, experts, weights, totals, size, log_likelihood, joint.reshape(K, k * B, m))
 
 
-def _advance(problem: _Problem, state: _State) -> tuple[_State, np.ndarray]:
-    """One EM iteration of every fit; and which fits found no step that does not lower the log-likelihood."""
+def _advance(problem: _Problem, state: _State) -> tuple[_State, np.ndarray, np.ndarray]:
+    """One EM iteration of every fit; which found no step that keeps the log-likelihood; which M-steps failed."""
     K, k, B, m = state.shape
-    gate, experts = _maximise(problem, state)
+    gate, experts, failed = _maximise(problem, state)
     new = _evaluate(problem, gate, experts, state.weights, state.totals, state.size)
     fall = ~(new.log_likelihood >= state.log_likelihood - SLACK * np.abs(state.log_likelihood))
     if not fall.any():
-        return new, fall
+        return new, fall, failed
 
     index = np.flatnonzero(fall)
     for _ in range(MAX_HALVINGS):
@@ -378,7 +380,7 @@ def _advance(problem: _Problem, state: _State) -> tuple[_State, np.ndarray]:
     _put(new, index, _take(state, index))
     stuck = np.zeros(B, dtype=bool)
     stuck[index] = True
-    return new, stuck
+    return new, stuck, failed
 
 
 class _PlainEM:
@@ -387,15 +389,15 @@ class _PlainEM:
     def __init__(self, problem: _Problem, stopping: StoppingRule) -> None:
         self.problem, self.stopping = problem, stopping
 
-    def __call__(self, active: np.ndarray, state: _State) -> tuple[_State, np.ndarray, np.ndarray]:
-        """One iteration of the fits ``active``: their new state, which of them are stuck, which meet the rule."""
-        new, stuck = _advance(self.problem, state)
+    def __call__(self, active: np.ndarray, state: _State) -> tuple[_State, np.ndarray, np.ndarray, np.ndarray]:
+        """One iteration of the fits ``active``: new state, who is stuck, who meets the rule, whose M-step failed."""
+        new, stuck, failed = _advance(self.problem, state)
         k, B = state.gate.prob.shape[:2]
         step = np.maximum(
             np.abs(new.gate.coefficients - state.gate.coefficients).max(axis=(0, 2)),
             np.abs(new.experts.coefficients - state.experts.coefficients).max(axis=(0, 2)).reshape(k, B).max(axis=0),
         )
-        return new, stuck, self.stopping.met(state.log_likelihood, new.log_likelihood, step)
+        return new, stuck, self.stopping.met(state.log_likelihood, new.log_likelihood, step), failed
 
 
 class _Squarem:
@@ -413,8 +415,9 @@ class _Squarem:
         self.first = np.empty_like(self.origin)  # after its first map
         self.before = np.empty(fits)  # log-likelihood at the origin
         self.limit = np.ones(fits)  # on the step length
+        self.failed = np.zeros(fits, dtype=bool)  # an M-step of the cycle
 
-    def __call__(self, active: np.ndarray, state: _State) -> tuple[_State, np.ndarray, np.ndarray]:
+    def __call__(self, active: np.ndarray, state: _State) -> tuple[_State, np.ndarray, np.ndarray, np.ndarray]:
         """As for :class:`_PlainEM`."""
         phase, points = self.phase[active], _vectors(state)
         begin, second, third = (np.flatnonzero(phase == i) for i in range(3))
@@ -422,7 +425,9 @@ class _Squarem:
         self.first[active[second]] = points[second]
 
         far, length = self._extrapolated(active[third], points[third])
-        new, stuck = _advance(self.problem, _moved(self.problem, state, third, far))
+        new, stuck, failed = _advance(self.problem, _moved(self.problem, state, third, far))
+        failed |= self.failed[active] & (phase > 0)
+        self.failed[active] = failed
         stuck[third] = False
         kept = new.log_likelihood[third] >= state.log_likelihood[third]
         if not kept.all():
@@ -436,7 +441,7 @@ class _Squarem:
         cycle, origin = active[third], self.origin[active[third]]
         step = np.maximum(np.abs(_vectors(new)[third] - origin), np.abs(self.first[cycle] - origin)).max(axis=1)
         met[third] = self.stopping.met(self.before[cycle], new.log_likelihood[third], step)
-        return new, stuck, met
+        return new, stuck, met, failed
 
     def _extrapolated(self, index: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scheme S3 from three points of EM, ``points`` the last of them: a point in Theta, and the step length."""
@@ -482,11 +487,11 @@ def _moved(problem: _Problem, state: _State, index: np.ndarray, vectors: np.ndar
     return copy
 
 
-def _maximise(problem: _Problem, state: _State) -> tuple[Logit, Logit]:
-    """The M-step: gate and experts, each a weighted multinomial logit with targets of its own."""
+def _maximise(problem: _Problem, state: _State) -> tuple[Logit, Logit, np.ndarray]:
+    """The M-step: gate and experts, each a weighted multinomial logit with targets of its own; and where it failed."""
     K, k, B, m = state.shape
     gate_targets = state.expert_targets.sum(axis=0)  # (k * B, m), also the total weight of each expert
-    gate = maximise(
+    gate, gate_failed = maximise(
         state.gate,
         gate_targets.reshape(k, B, m),
         state.totals,
@@ -495,7 +500,7 @@ def _maximise(problem: _Problem, state: _State) -> tuple[Logit, Logit]:
         problem.gate_radii,
         state.size,
     )
-    experts = maximise(
+    experts, experts_failed = maximise(
         state.experts,
         state.expert_targets,
         gate_targets,
@@ -503,8 +508,11 @@ def _maximise(problem: _Problem, state: _State) -> tuple[Logit, Logit]:
         problem.expert_second,
         problem.expert_radii,
         np.tile(state.size, k),
+        certify=k == 1,  # the whole problem: worth a proof
     )
-    return gate, experts
+    failed = np.zeros(B, dtype=bool)
+    failed[gate_failed] = failed[experts_failed % B] = True
+    return gate, experts, failed
 
 
 def _from_coefficients(problem, gate_coefficients, expert_coefficients, weights) -> _State:
@@ -827,7 +835,7 @@ def m_step(
     state = _from_coefficients(problem, *_pack(G.broadcast_to(shape).reshape((-1,))), weights(slice(None)))
     targets = r.transpose(2, 1, 0, 3) * state.weights[:, None]
     state.expert_targets = targets.reshape(data.K, -1, data.m)
-    gate_model, experts = _maximise(problem, state)
+    gate_model, experts, _ = _maximise(problem, state)
     return _unpack(gate_model.coefficients, experts.coefficients, shape)
 
 
@@ -879,13 +887,14 @@ def _run(data, start, shape, gate, theta, stopping, acceleration, trace, batch_s
             state = part if state is None or not active.size else _join(state, part)
             active = np.concatenate([active, fresh])
 
-        state, stuck, met = iterate(active, state)
+        state, stuck, met, failed = iterate(active, state)
         n_iter[active] += 1
         record(active, n_iter[active], state)
 
         done = met | stuck | (n_iter[active] >= stopping.max_iter)
         if done.any():
             why = np.where(stuck, "stalled", np.where(met, stopping.name, "max_iter"))
+            why[failed & (stuck | met)] = "m_step"
             index, ended = active[done], _take(state, np.flatnonzero(done))
             gate_end[:, index] = ended.gate.coefficients
             expert_end[:, expert_rows(index)] = ended.experts.coefficients
