@@ -20,8 +20,9 @@ from replication.chapters.protocol import (
 )
 from replication.jobs import SerialExecutor
 from replication.lines import power_law
-from replication.panels import FIGURE_1A, FIGURE_1B, FIGURE_2C, FIGURE_2D, FIGURES, ReportedLine, run_panel
-from replication.paper import TABLE_2
+from replication.panels import ReportedLine
+from replication.paper import FIGURE_1A, FIGURE_1B, FIGURE_2C, FIGURE_2D, FIGURES, TABLE_2
+from replication.runner import run_panel
 from replication.starts import near_truth
 
 RULES = [StoppingRule(name, max_iter=60) for name in ("relative", "absolute", "parameters")]
