@@ -340,7 +340,7 @@ class Lines:
             out = np.maximum(out, np.divide(excess, side, out=far, where=side > 0.0))
         return out
 
-    def near(
+    def agrees_with(
         self, reported: ReportedLine, *, stretch=1.0, level: float = 0.95, other_fits: float = np.inf
     ) -> np.ndarray:
         """Whether a reported line is within the noise of each setting, bool of shape (...).
@@ -355,7 +355,7 @@ class Lines:
     def box(
         self, reported: ReportedLine, *, stretch=1.0, level: float = 0.95, other_fits: float = np.inf
     ) -> np.ndarray:
-        """The lines that are `near` each setting, were they printed with the digits of `reported`.
+        """The lines that agree with each setting, were they printed with the digits of `reported`.
 
         Returns
         -------
