@@ -29,7 +29,7 @@ from logitmoe.data import WeightedPoints
 from logitmoe.em_algorithm import StoppingRule, em
 from logitmoe.gates import Gate, as_gate, identity
 from logitmoe.losses import VoronoiLoss, voronoi_loss_parts
-from logitmoe.measure import _FIELDS, DEFAULT_THETA, GAUGES, MixingMeasure, Theta
+from logitmoe.measure import DEFAULT_THETA, FIELDS, GAUGES, MixingMeasure, Theta
 from logitmoe.model import log_likelihood, sample
 
 from .jobs import run_jobs
@@ -250,7 +250,7 @@ class Panel:
         out = {name: getattr(self, name) for name in ("name", "k", "replications", "start_sd", "split_mass")}
         out |= {name: getattr(self, name) for name in ("design", "seed", "order")}
         out |= {"sizes": list(self.sizes), "checkpoints": list(self.checkpoints)}
-        out |= {"truth": {letter: getattr(self.truth, letter).tolist() for letter in _FIELDS}}
+        out |= {"truth": {letter: getattr(self.truth, letter).tolist() for letter in FIELDS}}
         out |= {"stopping": asdict(self.stopping), "theta": asdict(self.theta)}
         # Two gates of one name are told apart by some of their values.
         places = np.array([[0.125], [0.5], [0.875]])
@@ -535,7 +535,7 @@ def _follow(panel: Panel, data: WeightedPoints | ChebyshevMoments, start: Mixing
     stops = [t for t in panel.checkpoints if t < last] + [last]
     if 2 * len(stops) > last:
         return _follow_every(panel, data, start)
-    now = {letter: getattr(start, letter).copy() for letter in _FIELDS}
+    now = {letter: getattr(start, letter).copy() for letter in FIELDS}
     out = {
         "log_likelihood": log_likelihood(start, data if raw else data.points(), panel.gate),
         "compression_error": np.zeros(fits),
@@ -560,7 +560,7 @@ def _follow(panel: Panel, data: WeightedPoints | ChebyshevMoments, start: Mixing
                 theta=panel.theta,
                 stopping=replace(panel.stopping, max_iter=stop - done),
             )
-            for letter in _FIELDS:
+            for letter in FIELDS:
                 now[letter][active] = getattr(result.measure, letter)
             for name in ("log_likelihood", "at_bound", "reason"):
                 out[name][active] = getattr(result, name)
@@ -588,7 +588,7 @@ def _follow_every(panel: Panel, data: WeightedPoints | ChebyshevMoments, start: 
     out["order"] = np.full(fits, data.m) if raw else result.order
     row = np.arange(fits)[:, None]
     at = np.minimum(result.n_iter[:, None], (0, *panel.checkpoints))
-    for letter in _FIELDS:
+    for letter in FIELDS:
         out[letter] = getattr(result.measure, letter)
         out[f"path_{letter}"] = getattr(result.trace.measure, letter)[row, at]
     out["path_log_likelihood"] = result.trace.log_likelihood[row, at]
@@ -738,8 +738,8 @@ def _assemble(panel: Panel, parts: list[dict[str, np.ndarray]]) -> PanelResult:
         whole[name] = value.reshape(*shape, *value.shape[1:]).swapaxes(0, 1)
     return PanelResult(
         panel=panel,
-        measure=MixingMeasure(**{letter: whole.pop(letter) for letter in _FIELDS}),
-        path=MixingMeasure(**{letter: whole.pop(f"path_{letter}") for letter in _FIELDS}),
+        measure=MixingMeasure(**{letter: whole.pop(letter) for letter in FIELDS}),
+        path=MixingMeasure(**{letter: whole.pop(f"path_{letter}") for letter in FIELDS}),
         iterations=np.array((0, *panel.checkpoints)),
         seconds={"sampling": float(seconds[0]), "fitting": float(seconds[1])},
         **whole,

@@ -27,7 +27,7 @@ from logitmoe.em_algorithm import StoppingRule, em
 from logitmoe.fitting import random_start
 from logitmoe.gates import Gate, as_gate, identity
 from logitmoe.losses import VoronoiLoss, voronoi_loss_parts
-from logitmoe.measure import _FIELDS, DEFAULT_THETA, MixingMeasure, Theta
+from logitmoe.measure import DEFAULT_THETA, FIELDS, MixingMeasure, Theta
 from logitmoe.newton import log_likelihood_difference, mle
 
 from ..jobs import run_jobs
@@ -165,7 +165,7 @@ class Study:
         parts.append(random_start(self.k, truth.K, 1, rng, size=(R, self.wide), sd=self.wide_sd, theta=self.theta))
         if self.extra is not None:
             parts.append(self.extra.canonical().broadcast_to((R, *self.extra.batch_shape)))
-        joined = MixingMeasure(*(np.concatenate([getattr(G, name) for G in parts], axis=1) for name in _FIELDS))
+        joined = MixingMeasure(*(np.concatenate([getattr(G, name) for G in parts], axis=1) for name in FIELDS))
         return self.theta.clip(joined.in_gauge("last"))
 
 
@@ -356,14 +356,14 @@ def _run(study: Study, size: int) -> dict[str, np.ndarray]:
     data = WeightedPoints(data.points, data.weights[:, None])
     result = mle(data, starts, gate=study.gate, theta=study.theta, max_iter=study.max_iter)
     best = result.best()
-    out = {name: getattr(result.measure, name) for name in _FIELDS}
+    out = {name: getattr(result.measure, name) for name in FIELDS}
     out |= {"deficit": np.maximum(best[:, None].gain(result), 0.0), "gain": best.gain(study.truth)}
     out |= {name: getattr(result, name) for name in _PER_START if name != "deficit"}
     if study.em_iterations and (study.em_sizes is None or size in study.em_sizes):
         rule = StoppingRule("absolute", 0.0, study.em_iterations)
         part = slice(study.em_samples)
         fit = em(data[part, 0], starts[part, 0], gate=study.gate, theta=study.theta, stopping=rule)
-        out |= {f"em_{name}": getattr(fit.measure, name) for name in _FIELDS}
+        out |= {f"em_{name}": getattr(fit.measure, name) for name in FIELDS}
         out["em_deficit"] = best[part].gain(fit)
     return out
 
@@ -371,9 +371,9 @@ def _run(study: Study, size: int) -> dict[str, np.ndarray]:
 def _assemble(study: Study, parts: list[dict[str, np.ndarray]]) -> StudyResult:
     names = dict.fromkeys(name for part in parts for name in part)
     arrays = {name: np.stack([part[name] for part in parts if name in part]) for name in names}
-    fits = MixingMeasure(*(arrays.pop(name) for name in _FIELDS))
+    fits = MixingMeasure(*(arrays.pop(name) for name in FIELDS))
     if study.em_iterations:
-        arrays["em"] = MixingMeasure(*(arrays.pop(f"em_{name}") for name in _FIELDS))
+        arrays["em"] = MixingMeasure(*(arrays.pop(f"em_{name}") for name in FIELDS))
     return StudyResult(study, fits, **arrays)
 
 
@@ -451,5 +451,5 @@ def equivalent_measure(G: MixingMeasure, study: Study, *, max_iter=2000) -> tupl
     found = mle(data, G, gate=study.gate, theta=study.theta, tol=1e-24, max_iter=max_iter).measure
     divergence = np.abs(log_likelihood_difference(study.truth, found, data, study.gate))
     shape = divergence.shape
-    difference = [np.abs(getattr(G, n) - getattr(found, n)).reshape(*shape, -1).max(axis=-1) for n in _FIELDS]
+    difference = [np.abs(getattr(G, n) - getattr(found, n)).reshape(*shape, -1).max(axis=-1) for n in FIELDS]
     return found, np.where(divergence <= SAME_DENSITY, np.max(difference, axis=0), np.nan)

@@ -17,7 +17,7 @@ from logitmoe.checks import as_count, as_float_array, as_generator, message
 from logitmoe.compression import ChebyshevMoments, compress, compression_error
 from logitmoe.em_algorithm import FIRST_ORDER, StoppingRule, em
 from logitmoe.losses import voronoi_cells
-from logitmoe.measure import _FIELDS, MixingMeasure
+from logitmoe.measure import FIELDS, MixingMeasure
 
 from ..jobs import run_jobs
 from ..panels import Panel, PanelResult, ReportedLine, _assemble, _draw, _fitted_alike, _starts
@@ -198,7 +198,7 @@ def _stops(panel: Panel, data: ChebyshevMoments, starts: MixingMeasure, rules: l
     shape, last = starts.batch_shape, rules[0].max_iter
     never = StoppingRule("absolute", 0.0, last)
     length = last + 1
-    paths = {letter: np.empty((*shape, length, *getattr(starts, letter).shape[2:])) for letter in _FIELDS}
+    paths = {letter: np.empty((*shape, length, *getattr(starts, letter).shape[2:])) for letter in FIELDS}
     values, error = np.empty((*shape, length)), np.full(shape, np.inf)
     used = np.zeros(shape, dtype=int)
     order = min(FIRST_ORDER, data.order)
@@ -212,7 +212,7 @@ def _stops(panel: Panel, data: ChebyshevMoments, starts: MixingMeasure, rules: l
         )
         ended = run.trace.log_likelihood.shape[-1]  # all fits may have come to a halt before the last iteration
         take = np.minimum(np.arange(length), ended - 1)
-        for letter in _FIELDS:
+        for letter in FIELDS:
             paths[letter][row, column] = getattr(run.trace.measure, letter)[:, take]
         values[row, column] = run.trace.log_likelihood[:, take]
         error[row, column] = compression_error(run.measure, sample, panel.gate, order)
@@ -220,7 +220,7 @@ def _stops(panel: Panel, data: ChebyshevMoments, starts: MixingMeasure, rules: l
         if order == data.order:
             break
         order = min(2 * order, data.order)
-    change = [np.abs(np.diff(paths[letter], axis=2)) for letter in _FIELDS]
+    change = [np.abs(np.diff(paths[letter], axis=2)) for letter in FIELDS]
     step = np.max([c.reshape(*c.shape[:3], -1).max(axis=-1) for c in change], axis=0)
     rows, columns = np.indices(shape)
     out = {}
@@ -228,14 +228,14 @@ def _stops(panel: Panel, data: ChebyshevMoments, starts: MixingMeasure, rules: l
         met = rule.met(values[..., :-1], values[..., 1:], step)
         converged = met.any(axis=-1)
         n_iter = np.where(converged, met.argmax(axis=-1) + 1, last)
-        end = MixingMeasure(*(paths[letter][rows, columns, n_iter] for letter in _FIELDS))
-        fields = {letter: getattr(end, letter) for letter in _FIELDS}
+        end = MixingMeasure(*(paths[letter][rows, columns, n_iter] for letter in FIELDS))
+        fields = {letter: getattr(end, letter) for letter in FIELDS}
         fields["log_likelihood"] = values[rows, columns, n_iter]
         fields["n_iter"], fields["order"], fields["compression_error"] = n_iter, used, error
         fields["reason"] = np.where(converged, rule.name, "max_iter").astype("<U10")
         fields["at_bound"] = panel.theta.touches(end)
         at = np.minimum(n_iter[..., None], np.array((0, *panel.checkpoints)))
-        for letter in _FIELDS:
+        for letter in FIELDS:
             fields[f"path_{letter}"] = paths[letter][rows[..., None], columns[..., None], at]
         fields["path_log_likelihood"] = values[rows[..., None], columns[..., None], at]
         out[rule.name] = fields
