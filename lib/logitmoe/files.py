@@ -1,4 +1,4 @@
-"""Files of named arrays that come back bit for bit, or not at all: the checksum of a file covers all its other bytes."""
+"""Files of named arrays that come back bit for bit or not at all: a checksum covers every other byte of the file."""
 
 from __future__ import annotations
 
