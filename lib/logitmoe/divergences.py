@@ -11,7 +11,9 @@ from .gates import identity
 from .measure import pair
 from .model import log_density
 
-__all__ = ["Design", "check_design", "hellinger", "kullback_leibler", "sample_design", "total_variation", "uniform_design"]
+__all__ = [
+    "Design", "check_design", "hellinger", "kullback_leibler", "sample_design", "total_variation", "uniform_design",
+]  # fmt: skip
 
 MAX_DESIGN_POINTS = 4_000_000
 

@@ -23,7 +23,7 @@ from scipy import optimize
 from .checks import as_number, message
 from .measure import GAUGES, pair
 
-__all__ = ["VoronoiLoss", "best_translation", "voronoi_cells", "voronoi_loss", "voronoi_loss_parts"]
+__all__ = ["VoronoiLoss", "voronoi_cells", "voronoi_loss", "voronoi_loss_parts"]
 
 MAX_TRANSLATION = 1e30  # cell boundaries further away than this are not looked at
 
@@ -51,7 +51,8 @@ class VoronoiLoss:
         Number of fitted atoms in each cell.
     t0, t1 : ndarray (...), (..., d)
         Translation applied to the fitted measure: zeros in a named gauge, the minimiser for ``"infimum"``
-        (t0 = -inf when the infimum is the limit in which all fitted mass vanishes).
+        (t0 = -inf when the infimum is the limit in which all fitted mass vanishes; where it is a limit at a cell
+        boundary, t1 is that boundary and the loss at t1 itself may be larger).
     """
 
     total: np.ndarray
@@ -230,7 +231,7 @@ def voronoi_loss(G, G_true, r=2.0, *, gauge="as_is"):
     infimum is hence never more than the total true mass. For d = 1 the assignment is constant on finitely
     many intervals of t1 whose ends solve linear equations, and the infimum is computed exactly (to rounding),
     for a whole batch at once. For d > 1 the assignments are searched from many starts and the convex problem
-    of each is solved numerically: the result is an upper bound of the infimum (:func:`best_translation` gives
+    of each is solved numerically: the result is an upper bound of the infimum (:func:`voronoi_loss_parts` gives
     the translation).
 
     Because of the jumps the infimum may be a limit at the boundary of two cells that no translation attains.
@@ -255,26 +256,6 @@ def voronoi_loss_parts(G, G_true, r=2.0, *, gauge="as_is"):
     pairs = _pairs(G.in_gauge(gauge), G_true.in_gauge(gauge), r)
     t1 = np.zeros(pairs.batch_shape + (G.d,))
     return _loss_at(pairs, _cells(pairs, t1), np.zeros(pairs.batch_shape), t1)
-
-
-def best_translation(G, G_true, r=2.0):
-    """The translation of G that brings it nearest to G_true in the loss D_r.
-
-    Parameters
-    ----------
-    G, G_true, r
-        As for :func:`voronoi_loss`.
-
-    Returns
-    -------
-    t0 : ndarray (...)
-        Shift of beta0; -inf where the infimum is the limit s = exp(t0) -> 0.
-    t1 : ndarray (..., d)
-        Shift of beta1. Where the infimum is a limit at a cell boundary, t1 is that boundary and the loss at
-        t1 itself may be larger.
-    """
-    best = voronoi_loss_parts(G, G_true, r, gauge="infimum")
-    return best.t0, best.t1
 
 
 def _best_scale(pairs, masses, cost):

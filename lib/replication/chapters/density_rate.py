@@ -11,8 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from logitmoe.checks import as_count, as_float_array, message
-from logitmoe.divergences import _check_measures
-from logitmoe.measure import MixingMeasure
+from logitmoe.measure import MixingMeasure, pair
 
 __all__ = ["cover_radii", "lipschitz_bound", "monotone_brackets"]
 
@@ -112,7 +111,7 @@ def lipschitz_bound(G, G_other, radius_x=1.0, radius_gate=None):
     for value, name in ((G, "G"), (G_other, "G_other")):
         if not isinstance(value, MixingMeasure):
             raise TypeError(message(name, "a MixingMeasure", f"a {type(value).__name__}", "build one first"))
-    _check_measures(G, G_other)
+    pair(G, G_other)
     if G.k != G_other.k:
         raise ValueError(message("G_other", f"k = {G.k} atoms", f"{G_other.k}", "compare atom with atom"))
     radius_x = float(as_float_array(radius_x, "radius_x", ndim=0))
