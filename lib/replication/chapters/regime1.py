@@ -32,6 +32,9 @@ from ..taylor import Term, evaluate, taylor_coefficients, taylor_terms
 
 __all__ = ["LimitRatio", "RatioSearch", "far_search", "limit_ratio", "loss_gradient", "near_search", "polish"]
 
+#: Iterations of the Levenberg-Marquardt method.
+ITERATIONS = 200
+
 
 @dataclass(frozen=True, eq=False)
 class RatioSearch:
@@ -212,7 +215,7 @@ class _Far:
 
 # ------------------------------------------------------------------------------------------------------------
 # The searches
-def near_search(G_true, cells, radius, n, rng, design, gate=identity, *, theta=DEFAULT_THETA, max_iter=200):
+def near_search(G_true, cells, radius, n, rng, design, *, theta=DEFAULT_THETA, max_iter=ITERATIONS):
     """Minimise the ratio among measures near G* with a given assignment of atoms to cells.
 
     Parameters
@@ -228,7 +231,6 @@ def near_search(G_true, cells, radius, n, rng, design, gate=identity, *, theta=D
     rng : numpy.random.Generator
     design : Design
         Distribution of X.
-    gate : Gate, str or callable, optional
     theta : Theta, optional
         Steps that leave it are refused.
     max_iter : int
@@ -241,10 +243,10 @@ def near_search(G_true, cells, radius, n, rng, design, gate=identity, *, theta=D
     G_true, cells = single(G_true, "G_true").canonical(), np.asarray(cells)
     if set(cells.tolist()) != set(range(G_true.k)):
         raise ValueError(message("cells", f"indices with each of 0..{G_true.k - 1}", f"{cells}", "fit every atom"))
-    return _search(_Near(G_true, cells, radius), n, rng, design, gate, theta, max_iter)
+    return _search(_Near(G_true, cells, radius), n, rng, design, identity, theta, max_iter)
 
 
-def far_search(G_true, k, least, n, rng, design, gate=identity, *, theta=DEFAULT_THETA, max_iter=200):
+def far_search(G_true, k, least, n, rng, design, gate=identity, *, theta=DEFAULT_THETA):
     """Minimise the ratio among all measures with k atoms in Theta whose loss is at least `least`.
 
     Parameters
@@ -253,8 +255,10 @@ def far_search(G_true, k, least, n, rng, design, gate=identity, *, theta=DEFAULT
         Number of atoms.
     least : float
         Smallest loss allowed. The loss never exceeds the total mass of G*.
-    G_true, n, rng, design, gate, theta, max_iter
+    G_true, n, rng, design, theta
         As in :func:`near_search`. Starts have independent normal parameters of standard deviation 2.
+    gate : Gate, str or callable, optional
+        The map M.
 
     Returns
     -------
@@ -264,7 +268,7 @@ def far_search(G_true, k, least, n, rng, design, gate=identity, *, theta=DEFAULT
     if not 0.0 < least < G_true.mass.sum():
         expected = f"a loss between 0 and the total mass {G_true.mass.sum():.6g}"
         raise ValueError(message("least", expected, f"{least}", "use less"))
-    return _search(_Far(G_true, k, least, theta), n, rng, design, gate, theta, max_iter)
+    return _search(_Far(G_true, k, least, theta), n, rng, design, gate, theta, ITERATIONS)
 
 
 def _search(space, n, rng, design, gate, theta, max_iter):

@@ -55,8 +55,8 @@ def test_near_coordinates():
     assert np.all((distance > 1e-4) & (distance < 1e-2))
 
 
-def smallest(truth, cells, radius, design=DESIGN, gate="identity", n=20):
-    return near_search(truth, cells, radius, n, np.random.default_rng(1), design, gate)
+def smallest(truth, cells, radius, design=DESIGN, n=20):
+    return near_search(truth, cells, radius, n, np.random.default_rng(1), design)
 
 
 def test_near_search_finds_gating_copies_and_only_with_room():
