@@ -157,14 +157,14 @@ def fisher_root(G, design, gate=identity):
 
 
 def fisher_information(G, design, gate=identity):
-    """Fisher information of one observation, E_X sum_s g_s score_s score_s'.
+    """Fisher information of one observation, E_X sum_s g_s score_s score_s', a symmetric matrix (..., P, P).
 
-    Parameters and errors are those of `fisher_root`.
+    For its rank or inverse work with `fisher_root`: the product rounds away small eigenvalues. Parameters and errors are
+    those of `fisher_root`.
 
     Returns
     -------
     ndarray, shape (..., P, P)
-        Symmetric. For its rank or inverse work with `fisher_root`: the product rounds away small eigenvalues.
     """
     root = fisher_root(G, design, gate)
     return np.swapaxes(root, -1, -2) @ root
@@ -303,15 +303,6 @@ def standard_errors(G, design, gate=identity, n=1):
     ndarray, shape (..., P)
         The roots of the diagonal of `covariance`; infinite for the coordinates that a singular information leaves
         undetermined.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As in `fisher_root`, and if n is not positive.
-
-    Notes
-    -----
-    With the singular value decomposition R = U diag(sigma) V' the p-th variance is sum_i (V_pi / sigma_i)^2.
     """
     n = _as_size(n)
     right, sigma, null = _right_singular(G, design, gate)

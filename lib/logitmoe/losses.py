@@ -211,8 +211,7 @@ def voronoi_loss(G, G_true, r=2.0, *, gauge="as_is"):
     Raises
     ------
     TypeError, ValueError
-        If an argument is not a MixingMeasure, K, d or the batch axes do not match, r < 1, the gauge is
-        unknown, or exp(beta0) overflows.
+        If the measures do not go together, r < 1, the gauge is unknown, or exp(beta0) overflows.
 
     Notes
     -----

@@ -58,7 +58,7 @@ def gate_log_probabilities(G, x, gate=identity):
     Raises
     ------
     TypeError, ValueError
-        If `x` is empty, not finite or of another d, or if the gate is unknown or not finite at some point.
+        If `x` is empty, not finite or of another d, or the gate is unknown or not finite at some point.
     """
     x = as_covariates(x, d=G.d)
     return log_softmax(_affine(G.beta0, G.beta1, as_gate(gate)(x)), axis=-2)
@@ -164,7 +164,7 @@ def log_likelihood(G, data, gate=identity):
 
 
 def uniform(low=0.0, high=1.0, d=1):
-    """Return a sampler of covariates with independent uniform coordinates, for `sample`.
+    """Return a sampler ``f(rng, n)`` of n covariates (n, d), independent and uniform on a box, for `sample`.
 
     Parameters
     ----------
@@ -172,12 +172,6 @@ def uniform(low=0.0, high=1.0, d=1):
         Ends of the intervals, low < high.
     d : int
         Number of covariates.
-
-    Returns
-    -------
-    callable
-        ``f(rng, n)`` returns an array of shape (n, d).
-
     """
     low, high = as_interval(low, high, as_count(d, "d"))
     return partial(_uniform, low=low, high=high)
@@ -239,18 +233,13 @@ def sample_chunks(G, n, rng, *, chunk=1 << 20, covariates=None, gate=identity):
     Parameters
     ----------
     G, n, rng, covariates, gate
-        As in `sample`.
+        As in `sample`, and checked at the call; what `covariates` returns is checked for each piece.
     chunk : int
         Number of points of a piece, at least 1; the last piece may be shorter.
 
     Yields
     ------
     x, y : ndarray, shape (c, d), and ndarray of int64, shape (c,), with c <= chunk
-
-    Raises
-    ------
-    TypeError, ValueError
-        As in `sample`, at the call and not at the first piece, save for what `covariates` returns.
     """
     single(G)
     n, chunk, gate = as_count(n, "n"), as_count(chunk, "chunk"), as_gate(gate)
