@@ -159,8 +159,8 @@ def fisher_root(G, design, gate=identity):
 def fisher_information(G, design, gate=identity):
     """Fisher information of one observation, E_X sum_s g_s score_s score_s', a symmetric matrix (..., P, P).
 
-    For its rank or inverse work with `fisher_root`: the product rounds away small eigenvalues. Parameters and errors are
-    those of `fisher_root`.
+    For its rank or inverse work with `fisher_root`: the product rounds away small eigenvalues. Parameters and errors
+    are those of `fisher_root`.
 
     Returns
     -------
