@@ -22,9 +22,8 @@ LEVELS = (
     {"model"},
     {"data", "divergences", "losses"},
     {"chebyshev", "information", "multinomial"},
-    {"results"},
-    {"em_algorithm"},
-    {"squarem", "compression"},
+    {"results", "squarem"},
+    {"em_algorithm", "second_order", "compression"},
     {"newton"},
     {"fitting"},
 )
