@@ -11,8 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from logitmoe.checks import as_count, as_float_array, message
-from logitmoe.divergences import _check_measures as pair
-from logitmoe.measure import MixingMeasure
+from logitmoe.measure import MixingMeasure, pair
 
 __all__ = ["cover_radii", "lipschitz_bound", "monotone_brackets"]
 
