@@ -30,10 +30,10 @@ from scipy import optimize
 
 from logitmoe.checks import as_count, as_float_array, as_generator, message
 from logitmoe.gates import identity
+from logitmoe.information import density_jacobian
 from logitmoe.losses import voronoi_loss
 from logitmoe.measure import DEFAULT_THETA, MixingMeasure
 from logitmoe.model import log_density
-from replication.chapters.regime1 import density_jacobian
 from replication.pairs import Counterexample
 
 __all__ = [
