@@ -30,6 +30,7 @@ from replication.pairs_modified import doubling, mobius_gate_pair
 
 __all__ = [
     "CONSTANT_TRUTH",
+    "FAR",
     "Found",
     "GENERIC_TRUTH",
     "GENERIC_TRUTH_K3",
@@ -51,7 +52,8 @@ __all__ = [
 
 BOX = 10.0  # the largest size of a coordinate
 ZERO = 1e-8  # root mean square of the difference of densities below which two densities count as equal
-FAR = 0.1  # distance modulo translation above which a measure counts as another one
+#: D_2 modulo translation above which a measure counts as another one.
+FAR = 0.1
 
 #: Two atoms whose experts are neither constant nor equal nor opposite.
 GENERIC_TRUTH = MixingMeasure.from_vector([0.4, 1.9, 0.5, -0.8, 1.7, 1.1], 2, 2, 1)
