@@ -26,11 +26,12 @@ import numpy as np
 from logitmoe.checks import as_count, as_float_array, message
 from logitmoe.compression import ChebyshevMoments, compress
 from logitmoe.data import WeightedPoints
-from logitmoe.em_algorithm import StoppingRule, em
+from logitmoe.em_algorithm import em
 from logitmoe.gates import Gate, as_gate, identity
 from logitmoe.losses import VoronoiLoss, voronoi_loss_parts
 from logitmoe.measure import _FIELDS, DEFAULT_THETA, GAUGES, MixingMeasure, Theta
 from logitmoe.model import log_likelihood, sample
+from logitmoe.results import StoppingRule
 
 from .jobs import run_jobs
 from .paper import TABLE_2, TABLE_3
@@ -568,7 +569,7 @@ def _follow(panel: Panel, data: WeightedPoints | ChebyshevMoments, start: Mixing
             if not raw:
                 worst = np.maximum(out["compression_error"][active], result.compression_error)
                 out["compression_error"][active] = worst
-                out["order"][active] = np.maximum(out["order"][active], result.order)
+                out["order"][active] = np.maximum(out["order"][active], result.nodes)
             active, done = active[~result.converged], stop
         if stop in panel.checkpoints:
             recorded.append(moment())
@@ -582,10 +583,10 @@ def _follow_every(panel: Panel, data: WeightedPoints | ChebyshevMoments, start: 
     """As :func:`_follow`, from one run that records every iteration."""
     options = {"gate": panel.gate, "theta": panel.theta, "stopping": panel.stopping}
     result = em(data, start, trace="full", **options)
-    raw, fits = result.order is None, start.batch_shape[0]
+    raw, fits = result.nodes is None, start.batch_shape[0]
     out = {name: getattr(result, name) for name in ("log_likelihood", "n_iter", "reason", "at_bound")}
     out["compression_error"] = np.zeros(fits) if raw else result.compression_error
-    out["order"] = np.full(fits, data.m) if raw else result.order
+    out["order"] = np.full(fits, data.m) if raw else result.nodes
     row = np.arange(fits)[:, None]
     at = np.minimum(result.n_iter[:, None], (0, *panel.checkpoints))
     for letter in _FIELDS:

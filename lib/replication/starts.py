@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from logitmoe.checks import as_count, as_generator
-from logitmoe.fitting import _as_sd, _as_shape
+from logitmoe.fitting import as_batch_shape, as_sd
 from logitmoe.measure import DEFAULT_THETA, MixingMeasure, Theta
 
 __all__ = ["cells_in_turn", "near_truth", "random_cells"]
@@ -38,7 +38,7 @@ def random_cells(k: int, k_true: int, rng: np.random.Generator, size: int | tupl
     The sets S_1, ..., S_k* of the initialisation in Appendix D.1, which does not say how uneven they may be.
     """
     rng = as_generator(rng)
-    (k, k_true), shape = _as_sizes(k, k_true), _as_shape(size)
+    (k, k_true), shape = _as_sizes(k, k_true), as_batch_shape(size)
     cells = np.zeros((int(np.prod(shape)), k), dtype=int)
     redo = np.arange(len(cells))
     while redo.size:
@@ -141,7 +141,7 @@ def near_truth(
     Appendix D.1; the size of its "small variance" and whether masses are split are not stated there.
     """
     rng = as_generator(rng)
-    sd, shape = _as_sd(sd, "sd"), _as_shape(size)
+    sd, shape = as_sd(sd), as_batch_shape(size)
     if not isinstance(truth, MixingMeasure) or truth.batch_shape != ():
         raise ValueError("truth: expected one MixingMeasure without batch axes; index it first")
     if not theta.contains(truth):

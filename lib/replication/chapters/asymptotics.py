@@ -23,12 +23,13 @@ import numpy as np
 from logitmoe.checks import as_count, as_float_array, as_generator, message
 from logitmoe.data import WeightedPoints
 from logitmoe.divergences import hellinger, uniform_design
-from logitmoe.em_algorithm import StoppingRule, em
+from logitmoe.em_algorithm import em
 from logitmoe.fitting import random_start
 from logitmoe.gates import Gate, as_gate, identity
 from logitmoe.losses import VoronoiLoss, voronoi_loss_parts
 from logitmoe.measure import _FIELDS, DEFAULT_THETA, MixingMeasure, Theta
 from logitmoe.newton import log_likelihood_difference, mle
+from logitmoe.results import StoppingRule
 
 from ..jobs import run_jobs
 from ..samples import draw, expected
@@ -183,7 +184,7 @@ class StudyResult:
     gain : ndarray, shape (S, R)
         Nats by which the best is more likely than the truth.
     reason : ndarray of str, shape (S, R, starts)
-    promise, smallest_eigenvalue, distance_to_bound : ndarray, shape (S, R, starts)
+    predicted_gain, smallest_eigenvalue, distance_to_bound : ndarray, shape (S, R, starts)
         The certificates, see :class:`.MLEResult`.
     n_iter : ndarray of int, shape (S, R, starts)
     em : MixingMeasure or None, batch shape (F, E)
@@ -197,7 +198,7 @@ class StudyResult:
     deficit: np.ndarray
     gain: np.ndarray
     reason: np.ndarray
-    promise: np.ndarray
+    predicted_gain: np.ndarray
     smallest_eigenvalue: np.ndarray
     distance_to_bound: np.ndarray
     n_iter: np.ndarray
@@ -279,7 +280,7 @@ class StudyResult:
         over = parts.sizes > 1
         one = (over.sum(axis=-1) == 1) & (parts.sizes > 0).all(axis=-1) & np.isfinite(parts.t0)
         return np.where(one, over.argmax(axis=-1), -1)
-_PER_START = ("deficit", "reason", "promise", "smallest_eigenvalue", "distance_to_bound", "n_iter")
+_PER_START = ("deficit", "reason", "predicted_gain", "smallest_eigenvalue", "distance_to_bound", "n_iter")
 
 
 def parameter_errors(G: MixingMeasure, truth: MixingMeasure) -> tuple[np.ndarray, np.ndarray]:
