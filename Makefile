@@ -1,7 +1,7 @@
 # `make book` builds the book and `make test` runs every test; each first sets up what it needs in .venv.
 
 # The first of these that is Python 3.11 or newer and can make environments; `make PYTHON=... book` overrides.
-PYTHON = $(shell for python in python3.13 python3.12 python3.11 python3 python; do \
+PYTHON = $(shell for python in python3.14 python3.13 python3.12 python3.11 python3 python; do \
 	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& { echo $$python; break; }; done)
 WORKERS = 2
@@ -9,8 +9,8 @@ WORKERS = 2
 RUN = .venv/bin/python -m
 INSTALLED = .venv/.installed
 BUILT = _build/.built
-SOURCES = _config.yml _toc.yml $(shell find _ext book lib -type f \
-	-not -path '*/.*' -not -path '*/__pycache__/*')
+SOURCES = _config.yml _toc.yml tools/execute.py $(shell find _ext _static book lib -type f \
+	-not -path '*/.*' -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
 
 # One thread for each process, and no settings from the reader's home: the same numbers and figures everywhere.
 export OPENBLAS_NUM_THREADS = 1

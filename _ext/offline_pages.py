@@ -2,6 +2,8 @@
 
 * MathJax comes with the book. Of the 12 MB that the package sphinx-mathjax-offline carries, the 2 MB that
   ``tex-chtml.js`` can ask for are copied into ``_static/mathjax``.
+* The fonts of text and code come with the book, so that a page is laid out alike on every machine. The packages
+  fontpkg-source-sans-3 and fontpkg-source-code-pro carry them; ``_static/book.css`` names them.
 * thebe (run a cell on a public server) is taken out: its script is loaded from a content delivery network and its
   inline configuration, present twice, throws an error on every page.
 """
@@ -14,16 +16,35 @@ from docutils import nodes
 from sphinx.errors import ExtensionError
 
 MATHJAX = ("tex-chtml.js", "output/chtml/fonts/woff-v2", "input/tex/extensions")
+FONTS = {"fontpkg_source_sans_3": "SourceSans3", "fontpkg_source_code_pro": "SourceCodePro"}  # package: family
+
+
+def folder_of(package):
+    """The folder of an installed package."""
+    found = find_spec(package)
+    if found is None:
+        raise ExtensionError(f"{package} is not installed: pip install -r requirements.txt")
+    return Path(found.submodule_search_locations[0])
+
+
+def copy_fonts(app, exception):
+    """Copy the fonts, upright and italic in all weights, and their licences (SIL OFL 1.1) into the output."""
+    if exception is not None or app.builder.format != "html":
+        return
+    target = Path(app.outdir, "_static", "fonts")
+    target.mkdir(parents=True, exist_ok=True)
+    for package, family in FONTS.items():
+        source = folder_of(package)
+        for style in ("", "-Italic"):
+            shutil.copy2(source / "files" / f"{family}{style}[wght].ttf", target / f"{family}{style}.ttf")
+        shutil.copy2(source / "LICENSE", target / f"{family}-LICENSE.txt")
 
 
 def copy_mathjax(app, exception):
     """Copy the MathJax files into the output, once the pages are written."""
     if exception is not None or app.builder.format != "html":
         return
-    package = find_spec("sphinx-mathjax-offline")
-    if package is None:
-        raise ExtensionError("sphinx-mathjax-offline is not installed: pip install -r requirements.txt")
-    source = Path(package.submodule_search_locations[0], "static", "mathjax")
+    source = folder_of("sphinx-mathjax-offline") / "static" / "mathjax"
     target = Path(app.outdir, "_static", "mathjax")
     for name in MATHJAX:
         if (source / name).is_dir():
@@ -51,6 +72,7 @@ def drop_thebe_nodes(app, doctree, docname):
 
 def setup(app):
     app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", copy_fonts)
     app.connect("html-page-context", drop_thebe_scripts, priority=900)
     app.connect("doctree-resolved", drop_thebe_nodes, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -64,7 +64,9 @@ class EMResult(FitResult):
         "parameters": "no parameter changed by more than tol",
         "max_iter": "max_iter iterations were done before the stopping rule was met",
         "stalled": "no step along the EM direction raised the log-likelihood: a stationary point up to rounding",
+        "m_step": "the last M-step did not reach its maximum and nothing else changed: not a maximum",
     }
+    given_up = ("max_iter", "m_step")
 
 
 def em(
@@ -218,7 +220,7 @@ def m_step(
     kernel = Kernel(data, G, gate, theta)
     fits = kernel.evaluate(*_pack(G.broadcast_to(shape)), _weights(data, shape, np.arange(len(r))))
     fits.targets = r.transpose(2, 1, 0, 3) * fits.weights[:, None]
-    new_gate, new_experts = kernel.m_step(fits)
+    new_gate, new_experts, _ = kernel.m_step(fits)
     return _unpack(new_gate.coefficients, new_experts.coefficients, shape)
 
 
@@ -242,7 +244,7 @@ def _run(data: WeightedPoints, start: MixingMeasure, gate, theta, stopping, acce
             record(fresh, n_iter, part)
             active, fits = np.append(active, fresh), fits.joined(part) if active.size else part
 
-        fits, stuck, met = advance(active, fits)
+        fits, stuck, met, failed = advance(active, fits)
         n_iter[active] += 1
         record(active, n_iter, fits)
 
@@ -251,7 +253,8 @@ def _run(data: WeightedPoints, start: MixingMeasure, gate, theta, stopping, acce
             index, ended = active[done], fits[np.flatnonzero(done)]
             gates[..., index, :], experts[..., index, :] = ended.gate, ended.experts
             log_lik[index] = ended.log_likelihood
-            reason[index] = np.where(stuck, "stalled", np.where(met, stopping.name, "max_iter"))[done]
+            why = np.where(stuck, "stalled", np.where(met, stopping.name, "max_iter"))
+            reason[index] = np.where(failed & (stuck | met), "m_step", why)[done]
             active, fits = active[~done], fits[np.flatnonzero(~done)]
 
     return EMResult(
@@ -273,11 +276,11 @@ class _PlainEM:
     def __init__(self, kernel: Kernel, stopping: StoppingRule) -> None:
         self.kernel, self.stopping = kernel, stopping
 
-    def __call__(self, active: np.ndarray, fits: Fits) -> tuple[Fits, np.ndarray, np.ndarray]:
-        """One iteration: where the fits are then, which of them are stuck, which meet the rule."""
-        new, stuck = self.kernel.em_map(fits)
+    def __call__(self, active: np.ndarray, fits: Fits) -> tuple[Fits, np.ndarray, np.ndarray, np.ndarray]:
+        """One iteration: where the fits are then, which are stuck, which meet the rule, whose M-step failed."""
+        new, stuck, failed = self.kernel.em_map(fits)
         step = np.abs(new.vectors - fits.vectors).max(axis=1)
-        return new, stuck, self.stopping.met(fits.log_likelihood, new.log_likelihood, step)
+        return new, stuck, self.stopping.met(fits.log_likelihood, new.log_likelihood, step), failed
 
 
 @dataclass(slots=True)
@@ -365,8 +368,8 @@ class Kernel:
         logs = gate.log_prob, gate.prob, experts_log, experts_prob
         return Fits(gate.coefficients, coefficients, weights, totals, *logs, joint, value)
 
-    def m_step(self, fits: Fits) -> tuple[Logit, Logit]:
-        """Gate and experts (as k * B models), each a weighted multinomial logit with targets of its own."""
+    def m_step(self, fits: Fits) -> tuple[Logit, Logit, np.ndarray]:
+        """Gate and experts (as k * B models), each a weighted multinomial logit with targets of its own; failures."""
         K, k, B, m = fits.targets.shape
         targets = fits.targets.reshape(K, k * B, m)
         of_atoms = targets.sum(axis=0)  # the gate's targets, and the total weight of each expert
@@ -375,14 +378,17 @@ class Kernel:
         experts = Logit(*(v.reshape(K, k * B, -1) for v in (fits.experts, fits.experts_log, fits.experts_prob)))
         of_gate = self.gate_design, self.gate_second, self.gate_radii
         of_experts = self.expert_design, self.expert_second, self.expert_radii
-        return (
-            maximise(gate, of_atoms.reshape(k, B, m), fits.totals, *of_gate, size),
-            maximise(experts, targets, of_atoms, *of_experts, np.tile(size, k)),
-        )
+        gate, gate_failed = maximise(gate, of_atoms.reshape(k, B, m), fits.totals, *of_gate, size)
+        certify = k == 1  # the whole problem: worth a proof
+        experts, experts_failed = maximise(experts, targets, of_atoms, *of_experts, np.tile(size, k), certify)
+        failed = np.zeros(B, dtype=bool)
+        failed[gate_failed] = failed[experts_failed % B] = True
+        return gate, experts, failed
 
-    def em_map(self, old: Fits) -> tuple[Fits, np.ndarray]:
-        """One EM iteration of every fit; and which fits found no step that does not lower the log-likelihood."""
-        new = self.e_step(*self.m_step(old), old.weights, old.totals)
+    def em_map(self, old: Fits) -> tuple[Fits, np.ndarray, np.ndarray]:
+        """One EM iteration of every fit; which found no step that keeps the log-likelihood; whose M-step failed."""
+        gate, experts, failed = self.m_step(old)
+        new = self.e_step(gate, experts, old.weights, old.totals)
         stuck = ~(new.log_likelihood >= old.log_likelihood - SLACK * np.abs(old.log_likelihood))
         index = np.flatnonzero(stuck)
         for _ in range(MAX_HALVINGS):
@@ -397,7 +403,7 @@ class Kernel:
             new[index] = old[index]
         stuck[:] = False
         stuck[index] = True
-        return new, stuck
+        return new, stuck, failed
 
 
 class _Recorder:

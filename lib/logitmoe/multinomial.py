@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import lsq_linear
 
 __all__ = ["Logit", "log_softmax", "maximise", "second_moments"]
 
@@ -25,6 +26,12 @@ MAX_HALVINGS = 40
 RIDGE = 1e-12
 # Rounding noise of a sum of log-probabilities, relative to the sum.
 ROUNDING = 1e-13
+# The slow method: most steps, and the least damping (relative to the largest curvature there can be), its least value
+# after a rejected step, and the factor by which it changes.
+MAX_DAMPED = 300
+LEAST_DAMPING, FIRST_DAMPING, DAMPING_FACTOR = 1e-14, 1e-8, 8.0
+# Share of the predicted gain without which a step is rejected.
+LEAST_GAIN = 1e-4
 
 
 @dataclass(slots=True)
@@ -86,13 +93,17 @@ def maximise(
     second: np.ndarray,
     radii: np.ndarray,
     scale: np.ndarray,
-) -> Logit:
+    certify: bool = False,
+) -> tuple[Logit, np.ndarray]:
     r"""Maximise :math:`\sum_l \sum_c t_c(x_l) \log p_c(x_l)` over the coefficients in a box, for each of B problems.
 
     Damped Newton: every step solves with the exact Hessian on the coordinates that are free (a coordinate on the box's
     face stays there while the gradient points outwards), is projected on the box, and is halved until the objective
     does not fall [1]_.  A problem whose predicted gain is below ``NEWTON_TOL * scale`` is left after that step: its
-    remaining error is of the order of that gain's square.
+    remaining error is of the order of that gain's square.  A problem that this leaves without an end, where no step
+    along the direction rises or ``MAX_NEWTON`` steps do not suffice (probabilities that are all saturated, say), is
+    handed to a slow method that ends at the maximum from anywhere: the quadratic model, damped, is maximised over the
+    box, one problem at a time.
 
     Parameters
     ----------
@@ -108,11 +119,16 @@ def maximise(
         The box is ``|coefficients| <= radii``.
     scale : ndarray, shape (B,)
         Size of the sample, the unit of the tolerance.
+    certify : bool, default False
+        Hand to the slow method also those problems whose end the gradient alone does not prove.  The predicted gain,
+        which the ridge makes too small for covariates of very different sizes, is then not trusted.
 
     Returns
     -------
-    Logit
+    best : Logit
         New arrays; the objective is not below its value at ``model`` (up to rounding).
+    unfinished : ndarray of int
+        Positions of the problems for which even the slow method did not reach the maximum.
 
     References
     ----------
@@ -120,20 +136,90 @@ def maximise(
        on Control and Optimization 20 (1982), 221-246.
     """
     if model.coefficients.shape[0] == 1:
-        return model  # one category: its probability is one
+        return model, np.zeros(0, dtype=int)  # one category: its probability is one
     best, decrement = _damped_step(model, targets, totals, design, second, radii)
-    index = np.flatnonzero(decrement > NEWTON_TOL * scale)
+    index, slow = np.flatnonzero(decrement > NEWTON_TOL * scale), np.flatnonzero(decrement < -NEWTON_TOL * scale)
     for _ in range(MAX_NEWTON - 1):
         if not index.size:
             break
         part, decrement = _damped_step(best.take(index), targets[:, index], totals[index], design, second, radii)
         best.put(index, part)
+        slow = np.concatenate([slow, index[decrement < -NEWTON_TOL * scale[index]]])
         index = index[decrement > NEWTON_TOL * scale[index]]
-    return best
+    if certify:
+        slow = np.flatnonzero(_largest_gain(best, targets, totals, design, radii) > NEWTON_TOL * scale)
+    else:
+        slow = np.concatenate([slow, index])
+    unfinished = [b for b in slow if not _finish(best, b, targets[:, b], totals[b], design, second, radii, scale[b])]
+    return best, np.array(unfinished, dtype=int)
+
+
+def _largest_gain(model, targets, totals, design, radii):
+    """No point of the box has an objective higher by more than this, (B,): the maximum of the tangent plane."""
+    coefficients = model.coefficients[:-1]
+    gradient = (targets[:-1] - totals * model.prob[:-1]) @ design
+    return (np.abs(gradient) * radii - gradient * coefficients).sum(axis=(0, 2))
+
+
+def _finish(best, b, targets, totals, design, second, radii, scale):
+    """Damped maximisation of the quadratic model over the box, for one problem, in place: whether it came to an end.
+
+    Coefficients are taken in units in which the Hessian's diagonal is below one wherever it is evaluated.  The damping
+    falls where the model is right and rises where it is not, so that the Hessian of saturated probabilities, which is
+    about zero, does not make the step.  The end is where no point of the box has a tangent plane, or the model without
+    damping, more than the tolerance higher.
+    """
+    at, objective = best.take([b]), np.vdot(targets, best.log_prob[:, b])
+    equal = Logit.at(np.broadcast_to(at.coefficients[-1:], at.coefficients.shape), design)
+    if np.vdot(targets, equal.log_prob) > objective:  # equal probabilities: never saturated, often the better start
+        at, objective = equal, np.vdot(targets, equal.log_prob)
+    free, q = at.coefficients.shape[0] - 1, at.coefficients.shape[2]
+    unit = np.sqrt(np.abs(totals) @ np.square(design))
+    unit = np.tile(np.where(unit > 0.0, unit, 1.0), free)
+    bound = np.tile(radii, free)
+    tol = max(NEWTON_TOL * scale, ROUNDING * abs(objective))
+    damping, moved, done = LEAST_DAMPING, True, False
+    for _ in range(MAX_DAMPED):
+        if moved:
+            theta, prob = at.coefficients[:free, 0].ravel(), at.prob[:free, 0]
+            low, high = np.minimum((-bound - theta) * unit, -0.0), np.maximum((bound - theta) * unit, 0.0)
+            expected = totals * prob
+            gradient = ((targets[:free] - expected) @ design).ravel() / unit
+            weight = np.eye(free)[:, :, None] * expected - expected[:, None] * prob
+            hessian = (weight @ second).reshape(free, free, q, q).swapaxes(1, 2).reshape(free * q, free * q)
+            values, vectors = np.linalg.eigh(hessian / (unit * unit[:, None]))
+            if np.maximum(gradient * low, gradient * high).sum() <= tol:
+                done = True
+                break
+        root = np.sqrt(np.maximum(values, 0.0) + damping)
+        model, right = root[:, None] * vectors.T, vectors.T @ gradient / root
+        step = lsq_linear(model, right, (low, high), method="bvls", tol=1e-15, max_iter=1000).x
+        predicted = gradient @ step - 0.5 * np.square(model @ step).sum()
+        if damping == LEAST_DAMPING and predicted <= tol:
+            done = True
+            break
+        new = at.coefficients.copy()
+        new[:free, 0] = np.clip(theta + step / unit, -bound, bound).reshape(free, q)
+        trial = Logit.at(new, design)
+        gain = np.vdot(targets, trial.log_prob) - objective
+        moved = gain > LEAST_GAIN * predicted
+        if moved:
+            at, objective = trial, np.vdot(targets, trial.log_prob)
+            if gain > 0.75 * predicted:
+                damping = max(damping / DAMPING_FACTOR, LEAST_DAMPING)
+        elif predicted <= tol:
+            break  # rounding: no model predicts what there is to gain
+        else:
+            damping = max(damping * DAMPING_FACTOR, FIRST_DAMPING)
+    best.put([b], at)
+    return done
 
 
 def _damped_step(model, targets, totals, design, second, radii):
-    """One Newton step of all problems, halved where the objective would fall; and each step's predicted gain."""
+    """One Newton step of all problems, halved where the objective would fall; and each step's predicted gain.
+
+    The gain has a minus sign where no step was found along which the objective does not fall.
+    """
     step, decrement = _newton_direction(model, targets, totals, design, second, radii)
     old = model.coefficients
     new = old.copy()
@@ -159,7 +245,7 @@ def _damped_step(model, targets, totals, design, second, radii):
         gain = np.einsum("cbm,cbm->b", targets[:, index], part.log_prob) - objective[index]
         index = index[~(gain >= 0.0)]
     trial.put(index, model.take(index))  # no ascent to be had: stay, and ask for no further step
-    decrement[index] = 0.0
+    decrement[index] *= -1.0
     return trial, decrement
 
 

@@ -25,8 +25,8 @@ class Squarem:
     Parameters
     ----------
     kernel
-        With ``em_map(fits)``, the next fits and which of them are stuck; ``at(vectors, fits)``, fits to the same data
-        at other parameters; and ``radii``, shape (P,), those of the box.  Fits have ``vectors`` (B, P) and
+        With ``em_map(fits)``, the next fits, which of them are stuck, and whose M-step failed; ``at(vectors, fits)``,
+        fits to the same data at other parameters; and ``radii``, shape (P,), those of the box.  Fits have ``vectors`` (B, P) and
         ``log_likelihood`` (B,), and are indexed.
     stopping : StoppingRule
         Asked after whole cycles only: the end against the start, for parameters also the first map against the start.
@@ -41,9 +41,10 @@ class Squarem:
         self.first = np.empty_like(self.origin)  # after its first map
         self.before = np.empty(count)  # log-likelihood at the origin
         self.limit = np.ones(count)  # on the step length
+        self.failed = np.zeros(count, dtype=bool)  # an M-step of the cycle
 
     def __call__(self, active: np.ndarray, fits):
-        """One map of the fits numbered ``active``: where they are then, which are stuck, which meet the rule."""
+        """One map of the fits ``active``: where they are then, which are stuck or meet the rule, whose M-steps failed."""
         phase, vectors = self.phase[active], fits.vectors
         begin, second, third = (np.flatnonzero(phase == i) for i in range(3))
         self.origin[active[begin]], self.before[active[begin]] = vectors[begin], fits.log_likelihood[begin]
@@ -58,7 +59,9 @@ class Squarem:
             else:
                 base = fits[np.arange(active.size)]
                 base[third] = part
-        new, stuck = self.kernel.em_map(base)
+        new, stuck, failed = self.kernel.em_map(base)
+        failed |= self.failed[active] & (phase > 0)
+        self.failed[active] = failed
         if third.size:
             stuck[third] = False
             kept = new.log_likelihood[third] >= fits.log_likelihood[third]
@@ -68,7 +71,7 @@ class Squarem:
             cycle, origin = active[third], self.origin[active[third]]
             step = np.maximum(np.abs(new.vectors[third] - origin), np.abs(self.first[cycle] - origin)).max(axis=1)
             met[third] = self.stopping.met(self.before[cycle], new.log_likelihood[third], step)
-        return new, stuck, met
+        return new, stuck, met, failed
 
     def _extrapolated(self, index: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points in the box, and step lengths, for fits whose last two maps led to ``first`` and to ``vectors``."""

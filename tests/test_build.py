@@ -1,0 +1,274 @@
+"""The build: chapters run side by side, those that read verdicts last; a failure ends it; files are written whole."""
+
+import importlib.util
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOL = ROOT / "tools" / "execute.py"
+
+spec = importlib.util.spec_from_file_location("execute", TOOL)
+tool = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tool)
+
+
+def notebook(path, *sources, title=None, tags=()):
+    """Write a notebook that has never been run, and return its path."""
+    cells = [new_markdown_cell(f"# {title or path.stem}"), *(new_code_cell(source) for source in sources)]
+    for cell in cells[1:]:
+        cell.metadata["tags"] = list(tags)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=cells, metadata=tool.NOTEBOOK_METADATA), path)
+    return path
+
+
+def printed(path):
+    """What the cells of a notebook have printed."""
+    cells = nbformat.read(path, as_version=4).cells
+    return [output.text for cell in cells for output in cell.get("outputs", []) if "text" in output]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The runner
+
+
+def test_the_longest_are_started_first_and_the_readers_wait():
+    names = ["introduction", "model", "asymptotics", "ledger", "protocol", "your_data"]
+    first, last = tool.in_turn([Path(f"{name}.ipynb") for name in names])
+    assert [path.stem for path in first] == ["protocol", "asymptotics", "model", "your_data"]
+    assert [path.stem for path in last] == ["introduction", "ledger"]
+
+
+def test_the_names_of_the_order_are_chapters_and_every_reader_waits():
+    stems = {path.stem for path in tool.chapters()}
+    assert {*tool.LONGEST, *tool.LAST} <= stems
+    readers = {path.stem for path in tool.chapters() if tool.CHAPTERS_VARIABLE in path.read_text("utf-8")}
+    assert readers == set(tool.LAST)
+
+
+MEET = """\
+import time
+from pathlib import Path
+
+Path("{mine}.met").touch()
+deadline = time.monotonic() + 60
+while not Path("{other}.met").exists():
+    assert time.monotonic() < deadline, "the other chapter is not run at the same time"
+    time.sleep(0.05)
+"""
+
+
+def test_two_chapters_run_at_the_same_time(tmp_path):
+    paths = [notebook(tmp_path / f"{a}.ipynb", MEET.format(mine=a, other=b)) for a, b in ("ab", "ba")]
+    tool.execute(paths, workers=2, say=lambda line: None)
+
+
+READ = """\
+import os
+from pathlib import Path
+
+import nbformat
+
+folder = Path(os.environ.get("BOOK_CHAPTERS", "."))
+print(folder == Path("."), nbformat.read(folder / "model.ipynb", as_version=4).cells[1].outputs[0].text)
+"""
+
+
+def test_a_reader_finds_the_chapters_of_this_run(tmp_path, monkeypatch):
+    monkeypatch.setenv(tool.CHAPTERS_VARIABLE, str(tmp_path / "left over"))
+    model = notebook(tmp_path / "book" / "model.ipynb", "print('stored')")
+    ledger = notebook(tmp_path / "book" / "ledger.ipynb", READ)
+    lines = []
+    tool.execute([model], say=lines.append)
+    assert lines[0].startswith("running 1 chapters") and lines[1].startswith("ran model in ")
+    stored = nbformat.read(model, as_version=4)
+    stored.cells[1].source = "import time\n\ntime.sleep(1)\nprint('new')"
+    nbformat.write(stored, model)
+    before = model.read_bytes(), ledger.read_bytes()
+    tool.execute([ledger, model], tmp_path / "run", tmp_path, workers=2, say=lines.append)
+    assert printed(tmp_path / "run" / "book" / "ledger.ipynb") == ["False new\n\n"]
+    assert (model.read_bytes(), ledger.read_bytes()) == before, "a build changes no stored chapter"
+    tool.execute([ledger], say=lines.append)
+    assert printed(ledger) == ["True stored\n\n"]
+
+
+def test_a_failing_cell_names_the_chapter_and_ends_the_run(tmp_path):
+    bad = notebook(tmp_path / "bad.ipynb", "x = 1", "raise ValueError('no root in [0, 1]')")
+    slow = notebook(tmp_path / "slow.ipynb", "import time\n\ntime.sleep(600)")
+    before, began = bad.read_bytes(), time.monotonic()
+    with pytest.raises(tool.ChapterError, match=r"bad.ipynb, cell 3: (?s:.*)ValueError: no root in \[0, 1\]"):
+        tool.execute([bad, slow], workers=2, say=lambda line: None)
+    assert time.monotonic() - began < 300, "the other chapter was waited for"
+    assert bad.read_bytes() == before and kernels(os.getpid()) == []
+
+
+def test_a_kernel_that_dies_is_named(tmp_path):
+    path = notebook(tmp_path / "dies.ipynb", "x = 1", "import os\n\nos._exit(1)")
+    with pytest.raises(tool.ChapterError, match=r"dies.ipynb: Kernel died \(after 1 cells of code\)"):
+        tool.execute([path], say=lambda line: None)
+
+
+def test_an_intended_error_is_no_failure(tmp_path):
+    path = notebook(tmp_path / "shows.ipynb", "raise ValueError", tags=["raises-exception"])
+    tool.execute([path], say=lambda line: None)
+    assert nbformat.read(path, as_version=4).cells[1].outputs[0].output_type == "error"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Files whole or untouched
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.ipynb"
+    tool.write(path, "old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # a write beyond 4096 bytes fails, as on a full disk
+    try:
+        with pytest.raises(OSError):
+            tool.write(path, "x" * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    tool.write(path, "new")
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+def test_a_kill_leaves_the_old_file(tmp_path, moment):
+    path = tmp_path / "a.ipynb"
+    path.write_text("old")
+    code = (
+        f"import os, signal, sys; sys.path.insert(0, {str(TOOL.parent)!r}); import execute; from pathlib import Path\n"
+        f"os.{moment} = lambda *given: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"execute.write(Path({str(path)!r}), 'new' * 1000)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Interrupted
+
+
+def kernels(parent):
+    """Processes of kernels that `parent` has started, and theirs."""
+    below = psutil.Process(parent).children(recursive=True)
+    return [child for child in below if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+
+
+SLOW = """\
+import subprocess
+import sys
+from pathlib import Path
+
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+Path("started").touch()
+child.wait()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_an_interruption_says_what_is_done_and_leaves_no_process(tmp_path, number):
+    quick = notebook(tmp_path / "quick.ipynb", "print(1)")
+    slow = notebook(tmp_path / "slow.ipynb", SLOW)
+    before = slow.read_bytes()
+    command = [sys.executable, str(TOOL), "--workers", "1", str(quick), str(slow)]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "started").exists():
+            assert time.monotonic() < deadline and running.poll() is None, "the second chapter did not start"
+            time.sleep(0.05)
+        started = kernels(running.pid)
+        assert len(started) >= 2, "the kernel and the process that its cell has started"
+        running.send_signal(number)
+        said, _ = running.communicate(timeout=120)
+    finally:
+        running.kill()
+    assert running.returncode == 128 + number, said
+    assert "Interrupted. Run: quick (1 of 2). Their outputs are stored." in said
+    gone, alive = psutil.wait_procs(started, timeout=10)
+    assert alive == []
+    assert printed(quick) == ["1\n"] and slow.read_bytes() == before
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The build of the book, with the configuration of this repository on two small chapters
+
+
+def command_of_the_makefile():
+    """The line of the Makefile that builds the book, as a list of words."""
+    lines = [line.split() for line in (ROOT / "Makefile").read_text("utf-8").splitlines()]
+    (command,) = [words for words in lines if words and words[0] == ".venv/bin/jupyter-book"]
+    return command
+
+
+def test_the_settings_of_the_build():
+    assert command_of_the_makefile()[1:] == ["build", ".", "--all", "-W", "-n", "--keep-going"]
+    settings = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
+    assert settings["execute"] == {"execute_notebooks": "off", "stderr_output": "warn"}
+    assert settings["sphinx"]["local_extensions"]["run_chapters"] == "_ext"
+
+
+def build(folder, **chapters):
+    """Build a book of an introduction and `chapters` (name: source of its cell) as `make book` does."""
+    for name in ("_ext", "_static", "tools"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    settings = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
+    del settings["logo"], settings["html"]["favicon"]
+    (folder / "_config.yml").write_text(yaml.safe_dump(settings), "utf-8")
+    parts = [{"caption": "All", "chapters": [{"file": f"book/{name}"} for name in chapters]}]
+    contents = {"format": "jb-book", "root": "book/introduction", "parts": parts}
+    (folder / "_toc.yml").write_text(yaml.safe_dump(contents), "utf-8")
+    notebook(folder / "book" / "introduction.ipynb", "print('hello')")
+    shutil.copy2(ROOT / "book" / "references.bib", folder / "book")
+    for name, source in chapters.items():
+        path = notebook(folder / "book" / f"{name}.ipynb", source)
+        stored = nbformat.read(path, as_version=4)
+        stored.cells[1].outputs = [new_output("stream", name="stdout", text="stored-output\n")]
+        stored.cells[1].execution_count = 1
+        nbformat.write(stored, path)
+    program = Path(sys.executable).with_name("jupyter-book")
+    command = [str(program), *command_of_the_makefile()[1:]]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
+
+
+def page(folder, name):
+    return (folder / "_build" / "html" / "book" / f"{name}.html").read_text("utf-8")
+
+
+def test_the_pages_show_this_run(tmp_path):
+    done = build(tmp_path, model="print('run-' + 'output')", ledger=READ)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "run-output" in page(tmp_path, "model") and "stored-output" not in page(tmp_path, "model")
+    assert "False run-output" in page(tmp_path, "ledger"), "the ledger reads the chapters of this build"
+    stored = json.loads((tmp_path / "book" / "model.ipynb").read_text("utf-8"))
+    assert stored["cells"][1]["outputs"][0]["text"] == ["stored-output\n"]
+    fonts = tmp_path / "_build" / "html" / "_static" / "fonts"
+    assert {path.name for path in fonts.iterdir()} >= {"SourceSans3.ttf", "SourceCodePro-LICENSE.txt"}
+
+
+def test_a_cell_that_fails_ends_the_build(tmp_path):
+    done = build(tmp_path, model="raise ValueError('no root')")
+    assert done.returncode != 0
+    assert "model.ipynb, cell 2: " in done.stderr and "ValueError: no root" in done.stderr
+    assert not (tmp_path / "_build" / "html" / "book" / "model.html").exists()
+
+
+def test_a_warning_on_stderr_fails_the_build(tmp_path):
+    done = build(tmp_path, model="import warnings\n\nwarnings.warn('loss of digits')")
+    assert done.returncode != 0
+    assert "stderr was found in the cell outputs" in done.stderr
