@@ -105,7 +105,7 @@ def em(
     stopping : StoppingRule, optional
         Default: relative change at most 1e-6, at most 2,000 iterations.
     acceleration : {None, "squarem"}
-        None: plain EM.  ``"squarem"``: squared extrapolation, see the notes; far fewer iterations where EM is slow.
+        Plain EM, or with squared extrapolation: far fewer iterations where EM is slow.
     trace : {None, "log_likelihood", "full"}
         Record the log-likelihood, or that and the parameters, of every iteration.
     compression_tol : float, default 1e-9
@@ -119,38 +119,25 @@ def em(
     Raises
     ------
     TypeError, ValueError
-        If ``data`` and ``start`` do not fit together, ``start`` is outside ``theta`` or does not have class K as its
-        reference, or an option is out of range.
+        If an option is out of range, or ``data``, ``start`` and ``theta`` do not go together.
 
     Notes
     -----
-    Equations (2) and (10) of the paper; Appendix D uses the same algorithm [1]_.  SQUAREM [2]_ is described in
-    :class:`~logitmoe.squarem.Squarem`.
-
-    - An iteration, in ``n_iter``, ``max_iter`` and the trace, is one EM map, as for plain EM: a cycle takes three, a
-      rejected extrapolation included.  Beyond its maps a cycle costs one E-step, at the extrapolated point.
-    - The stopping rule compares the end of a cycle with its start, and for ``"parameters"`` also the outcome of the
-      cycle's first map.  Rounding aside, that is at least the change of this first map: a fit does not stop where plain
-      EM would go on.
-    - Norms are those of the coefficients in the gauge of ``start``: unlike plain EM, the path depends on which atom is
-      last and which class is K.  The fixed points are EM's.
+    Equations (2) and (10) of the paper; Appendix D uses the same algorithm [1]_.  SQUAREM is described in
+    :mod:`logitmoe.squarem`.  Its path, unlike EM's, depends on which atom is last and which class is K, because its
+    norms are those of the coefficients in the gauge of ``start``; its fixed points are EM's.
 
     References
     ----------
     .. [1] A. P. Dempster, N. M. Laird and D. B. Rubin, "Maximum likelihood from incomplete data via the EM algorithm",
        Journal of the Royal Statistical Society B 39 (1977), 1-38.
-    .. [2] R. Varadhan and C. Roland, "Simple and globally convergent methods for accelerating the convergence of any EM
-       algorithm", Scandinavian Journal of Statistics 35 (2008), 335-353.
     """
     gate = as_gate(gate)
     stopping = StoppingRule() if stopping is None else stopping
-    for name, value, known in (
-        ("acceleration", acceleration, ("squarem",)),
-        ("trace", trace, ("log_likelihood", "full")),
-    ):
-        if value is not None and not (isinstance(value, str) and value in known):
-            expected = f"None or {' or '.join(map(repr, known))}"
-            raise ValueError(message(name, expected, repr(value), "choose one of these"))
+    if acceleration not in (None, "squarem"):
+        raise ValueError(message("acceleration", "None or 'squarem'", repr(acceleration), "choose one of the two"))
+    if trace not in (None, "log_likelihood", "full"):
+        raise ValueError(message("trace", "None, 'log_likelihood' or 'full'", repr(trace), "choose one of these"))
     compression_tol = float(as_float_array(compression_tol, "compression_tol", ndim=0))
     shape = check_start(data, start, theta)
     start = start.broadcast_to(shape)
@@ -204,11 +191,6 @@ def m_step(
     Returns
     -------
     MixingMeasure, batch shape (...)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the arguments do not fit together or ``G`` is outside ``theta``.
     """
     gate = as_gate(gate)
     shape = check_start(data, G, theta, "G")
@@ -300,7 +282,6 @@ class Fits:
 
     @property
     def log_likelihood(self) -> np.ndarray:
-        """Shape (B,)."""
         return self.value[:, 0]
 
     @property
@@ -309,7 +290,7 @@ class Fits:
         return _vectors(self.gate, self.experts)
 
     def __getitem__(self, index: np.ndarray) -> Fits:
-        """The fits at the given positions (copied)."""
+        """Copies of fits."""
         return Fits(*(np.take(getattr(self, f.name), index, axis=-2) for f in fields(self)))
 
     def __setitem__(self, index: np.ndarray, part: Fits) -> None:

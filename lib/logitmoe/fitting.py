@@ -67,10 +67,6 @@ def random_start(
     -------
     MixingMeasure, batch shape size
 
-    Raises
-    ------
-    TypeError, ValueError
-        If a count is too small, ``sd`` is negative, or ``rng`` is not a Generator.
     """
     rng = as_generator(rng)
     k, K, d = as_count(k, "k"), as_count(K, "K", minimum=2), as_count(d, "d")
@@ -130,13 +126,7 @@ def fit(
     Raises
     ------
     TypeError, ValueError
-        If x is not finite or empty, there is not one label for each row, a label is not an integer in 1..K, or an
-        option is unknown or out of range.
-
-    Warns
-    -----
-    UserWarning
-        If a covariate exceeds 100 in size.
+        If x or y is not valid, or an option unknown or out of range; a UserWarning if a covariate exceeds 100 in size.
 
     Examples
     --------

@@ -156,12 +156,11 @@ class MLEResult(FitResult):
 
     def __getitem__(self, index) -> MLEResult:
         """The fits at an index of the batch axes."""
-        picked, data = super().__getitem__(index), self.data
+        part, data = super().__getitem__(index), self.data
         if not data.batch_shape:
-            return picked
-        position = sample_positions(data, self.log_likelihood.shape)[index]
-        weights = data.weights.reshape(-1, data.K, data.m)[position]
-        return replace(picked, data=WeightedPoints(data.points, weights))
+            return part
+        weights = data.weights.reshape(-1, data.K, data.m)[sample_positions(data, self.log_likelihood.shape)[index]]
+        return replace(part, data=WeightedPoints(data.points, weights))
 
     def _heights(self, axis: int) -> np.ndarray:
         """Differences from one of the fits along the axis; a ValueError if these are to different data."""

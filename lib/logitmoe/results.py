@@ -146,8 +146,13 @@ class FitResult:
 
     def __getitem__(self, index):
         """The fits at an index of the batch axes."""
-        of_fits = (MixingMeasure, Trace, np.ndarray, np.generic)
-        return replace(self, **{name: v[index] for name, v in vars(self).items() if isinstance(v, of_fits)})
+        shape, new = self.log_likelihood.shape, {}
+        for name, value in vars(self).items():
+            if isinstance(value, (MixingMeasure, Trace)):
+                new[name] = value[index]
+            elif isinstance(value, (np.ndarray, np.generic)):
+                new[name] = picked(value, shape, index)
+        return replace(self, **new)
 
     def with_fits(self, mask: np.ndarray, part):
         """These fits, but those marked in ``mask`` (...) taken from ``part``, of batch shape (number of marks,)."""
@@ -228,9 +233,10 @@ class Trace:
     def __getitem__(self, index) -> Trace:
         """The traces of the fits at an index of the batch axes."""
         *shape, length = self.log_likelihood.shape
-        at = np.arange(prod(shape)).reshape(shape)[index]
-        measure = None if self.measure is None else self.measure.reshape((prod(shape), length))[at]
-        return Trace(self.log_likelihood.reshape(-1, length)[at], measure)
+        log_likelihood, measure = picked(self.log_likelihood, shape, index), self.measure
+        if measure is not None:
+            measure = measure.reshape((prod(shape), length))[picked(np.arange(prod(shape)), shape, index)]
+        return Trace(log_likelihood, measure)
 
     def with_fits(self, mask: np.ndarray, part: Trace) -> Trace:
         """As :meth:`FitResult.with_fits`; the shorter traces repeat their last values."""
@@ -240,6 +246,12 @@ class Trace:
         if self.measure is None:
             return Trace(log_likelihood)
         return Trace(log_likelihood, merged(self.measure[..., old], mask, part.measure[..., new]))
+
+
+def picked(array: np.ndarray, shape, index) -> np.ndarray:
+    """The rows of an array (*shape, ...) at an index that reaches these axes only."""
+    rows = np.arange(prod(shape)).reshape(shape)[index]
+    return np.reshape(array, (prod(shape), *np.shape(array)[len(shape) :]))[rows]
 
 
 def merged(old, mask: np.ndarray, new):

@@ -1,6 +1,11 @@
 """SQUAREM: EM with every third map taken from a point that is extrapolated from the two before.
 
-It knows nothing of mixtures: only parameter vectors, their log-likelihoods, and a map that raises these.
+It knows nothing of mixtures: only parameter vectors, their log-likelihoods, and a map that raises these [1]_.
+
+References
+----------
+.. [1] R. Varadhan and C. Roland, "Simple and globally convergent methods for accelerating the convergence of any EM
+   algorithm", Scandinavian Journal of Statistics 35 (2008), 335-353.
 """
 
 from __future__ import annotations
@@ -22,14 +27,17 @@ class Squarem:
     :math:`\theta_2` is.  The size of :math:`\alpha` is at least 1, and at most a limit: 1 at first, four times as much
     whenever a step of that length was kept, and a quarter of the length that was rejected.
 
+    A cycle takes three maps, a rejected one included, and one E-step more.  The stopping rule compares the end of a
+    cycle with its start, and for ``"parameters"`` also the outcome of its first map.  Rounding aside, that is at least
+    the change of this first map: a fit does not stop where plain EM would go on.
+
     Parameters
     ----------
     kernel
         With ``em_map(fits)``, the next fits, which of them are stuck, and whose M-step failed; ``at(vectors, fits)``,
-        fits to the same data at other parameters; and ``radii``, shape (P,), those of the box.  Fits have ``vectors`` (B, P) and
-        ``log_likelihood`` (B,), and are indexed.
+        fits to the same data at other parameters; and ``radii`` of the box, (P,).  Fits are indexed, and have
+        ``vectors`` (B, P) and ``log_likelihood`` (B,).
     stopping : StoppingRule
-        Asked after whole cycles only: the end against the start, for parameters also the first map against the start.
     count : int
         Number of fits.
     """
@@ -44,7 +52,7 @@ class Squarem:
         self.failed = np.zeros(count, dtype=bool)  # an M-step of the cycle
 
     def __call__(self, active: np.ndarray, fits):
-        """One map of the fits ``active``: where they are then, which are stuck or meet the rule, whose M-steps failed."""
+        """One map of the fits ``active``: the next fits, which are stuck, which meet the rule, whose M-step failed."""
         phase, vectors = self.phase[active], fits.vectors
         begin, second, third = (np.flatnonzero(phase == i) for i in range(3))
         self.origin[active[begin]], self.before[active[begin]] = vectors[begin], fits.log_likelihood[begin]
