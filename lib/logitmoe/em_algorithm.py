@@ -261,7 +261,8 @@ class _PlainEM:
     def __call__(self, active: np.ndarray, fits: Fits) -> tuple[Fits, np.ndarray, np.ndarray, np.ndarray]:
         """One iteration: where the fits are then, which are stuck, which meet the rule, whose M-step failed."""
         new, stuck, failed = self.kernel.em_map(fits)
-        step = np.abs(new.vectors - fits.vectors).max(axis=1)
+        of_gate, of_experts = np.abs(new.gate - fits.gate), np.abs(new.experts - fits.experts)
+        step = np.maximum(of_gate.max(axis=(0, 2)), of_experts.max(axis=(0, 1, 3)))
         return new, stuck, self.stopping.met(fits.log_likelihood, new.log_likelihood, step), failed
 
 

@@ -162,7 +162,7 @@ class MLEResult(FitResult):
         weights = data.weights.reshape(-1, data.K, data.m)[sample_positions(data, self.log_likelihood.shape)[index]]
         return replace(part, data=WeightedPoints(data.points, weights))
 
-    def _heights(self, axis: int) -> np.ndarray:
+    def log_likelihoods_along(self, axis: int) -> np.ndarray:
         """Differences from one of the fits along the axis; a ValueError if these are to different data."""
         from_end = axis % self.log_likelihood.ndim - self.log_likelihood.ndim  # the data may have fewer batch axes
         if self.data.weights.ndim - 2 >= -from_end:

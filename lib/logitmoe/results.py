@@ -171,13 +171,13 @@ class FitResult:
         if not -len(shape) <= axis < len(shape):
             expected = f"one of the {len(shape)} batch axes of shape {shape}"
             raise ValueError(message("axis", expected, axis, "pass a batch of fits to choose from"))
-        height = self._heights(axis)
+        height = self.log_likelihoods_along(axis)
         winner = np.expand_dims(height.argmax(axis=axis), axis)
         agree = (height >= height.max(axis=axis, keepdims=True) - AGREEMENT).sum(axis=axis)
         index = tuple(np.squeeze(np.broadcast_to(i, winner.shape), axis=axis) for i in along(winner, axis))
         return replace(self[index], n_starts=shape[axis], n_agree=np.asarray(agree))
 
-    def _heights(self, axis: int) -> np.ndarray:
+    def log_likelihoods_along(self, axis: int) -> np.ndarray:
         """Log-likelihoods, (...), up to a constant along the axis."""
         return self.log_likelihood
 
