@@ -431,12 +431,12 @@ def _pack(G: MixingMeasure) -> tuple[np.ndarray, np.ndarray]:
 def _unpack(gate: np.ndarray, experts: np.ndarray, shape: tuple[int, ...]) -> MixingMeasure:
     """The inverse of :func:`_pack`; experts also as (K, k * n, 1 + d)."""
     k, n, q = gate.shape
-    gate, experts = gate.transpose(1, 0, 2), experts.reshape(-1, k, n, q).transpose(2, 1, 0, 3)
+    gate, experts = gate.transpose(1, 0, 2), experts.reshape(len(experts), k, n, q).transpose(2, 1, 0, 3)
     return MixingMeasure(gate[..., 0], gate[..., 1:], experts[..., 0], experts[..., 1:]).reshape(shape)
 
 
 def _vectors(gate: np.ndarray, experts: np.ndarray) -> np.ndarray:
     """All coefficients of each fit, (B, P): those of the gate, then those of the experts."""
-    B = gate.shape[-2]
-    parts = np.moveaxis(gate, -2, 0).reshape(B, -1), np.moveaxis(experts, -2, 0).reshape(B, -1)
-    return np.concatenate(parts, axis=1)
+    k, B, q = gate.shape
+    gate, experts = np.moveaxis(gate, -2, 0), np.moveaxis(experts, -2, 0)
+    return np.concatenate([gate.reshape(B, k * q), experts.reshape(B, experts.shape[1] * k * q)], axis=1)

@@ -50,6 +50,13 @@ def test_fits_are_taken_from_another_result_and_shorter_traces_repeat_their_end(
         assert first.n_iter.max() == one.max_iter  # untouched
 
 
+def test_an_empty_batch():
+    data, start = problem((2, 0))
+    result = em(data, start)
+    assert result.log_likelihood.shape == (2, 0) and result.missing_classes.shape == (2, 0, 3)
+    assert result.summary() == "0 fits, 2 experts, 3 classes, fitted to the points"
+
+
 def test_batch_axes_of_data_and_starts_agree():
     data, start = problem(4)
     several = WeightedPoints(data.points, np.stack([data.weights] * 3))
