@@ -21,7 +21,8 @@ import numpy as np
 
 import logitmoe as lm
 from replication.jobs import SerialExecutor
-from replication.panels import FIGURE_1A, run_panels
+from replication.paper import FIGURE_1A
+from replication.runner import run_panels
 from replication.starts import near_truth
 
 ITERATIONS = 100

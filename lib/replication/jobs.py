@@ -1,33 +1,31 @@
-"""Spread jobs over an executor, show how far they are, and keep their results in a file.
+"""Spread jobs over an executor, and show how far they are.
 
-A job is a call of one function that returns named arrays. Its result must depend on its arguments only; then it
-does not matter where, when and in which order the jobs are done.
+A job is a call of one function. Its result must depend on its arguments only; then it does not matter where, when and
+in which order the jobs are done.
+
+The processes that are started here end with the process that started them, however it ends: each holds one end of a
+pipe whose other end only the parent has, and goes when that is closed.
 """
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import signal
-import sqlite3
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
-from pathlib import Path
-
-import numpy as np
+from multiprocessing.connection import Connection
 
 from logitmoe.checks import message
 
-__all__ = ["BLAS_THREADS", "FORMAT", "SerialExecutor", "run_jobs"]
+__all__ = ["BLAS_THREADS", "SerialExecutor", "run_jobs"]
 
-#: Written to results files, and asked of them.
-FORMAT = "logitmoe results 1"
+#: Variables that say with how many threads a BLAS computes.
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -45,32 +43,29 @@ class SerialExecutor(Executor):
 
 
 def run_jobs(
-    function: Callable[..., dict[str, np.ndarray]],
-    jobs: list[tuple],
+    function: Callable,
+    jobs: Iterable[tuple],
     *,
-    records: list[dict],
     executor: Executor | None = None,
     progress: bool | Callable[[int, int], None] | None = None,
-    store: str | Path | None = None,
-) -> list[dict[str, np.ndarray]]:
+) -> list:
     """Return ``[function(*job) for job in jobs]``.
+
+    A first Ctrl-C starts no more jobs, and waits for those in hand, which it says; a second one ends them too.
 
     Parameters
     ----------
     function : callable
         Importable by name, for worker processes.
-    jobs : list of tuple
+    jobs : iterable of tuple
         Arguments.
-    records : list of dict
-        What the results depend on, in terms of JSON, each with a ``"name"``: a results file with other records is
-        refused.
-    executor, progress, store
-        As for :func:`replication.panels.run_panels`.
+    executor, progress
+        As for :func:`replication.runner.run_panels`.
 
     Raises
     ------
-    TypeError, ValueError
-        If `executor` is not an Executor, or `store` is not a results file of these records.
+    TypeError
+        If `executor` is not an Executor.
     RuntimeError
         If a worker process died.
     """
@@ -78,64 +73,86 @@ def run_jobs(
         remedy = "pass e.g. ThreadPoolExecutor(2)"
         got = f"a {type(executor).__name__}"
         raise TypeError(message("executor", "a concurrent.futures.Executor", got, remedy))
-    show = _progress(progress)
-    with _Store(store, records) as saved:
-        results = saved.read()
-        show(len(results), len(jobs))
-        todo = {number: job for number, job in enumerate(jobs) if number not in results}
-        with _executor(executor, len(todo)) as workers:
-            for number, result in _as_done(workers, function, todo):
-                saved.write(number, result)
-                results[number] = result
-                show(len(results), len(jobs))
+    jobs, show, results, pending = list(jobs), _progress(progress), {}, {}
+
+    def take(futures):
+        for future in futures:
+            results[pending.pop(future)] = future.result()
+            show(len(results), len(jobs))
+
+    show(0, len(jobs))
+    with _executor(executor, len(jobs)) as (workers, end):
+        try:
+            for number, job in enumerate(jobs):
+                pending[workers.submit(function, *job)] = number
+                take([future for future in pending if future.done()])
+            while pending:
+                take(wait(pending, return_when=FIRST_COMPLETED).done)
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                "a worker process ended unexpectedly. In a script, put the call under 'if __name__ == \"__main__\":', "
+                "or pass executor=SerialExecutor(); otherwise look for a lack of memory."
+            ) from error
+        except KeyboardInterrupt:
+            if end is not None:
+                _wait_for_last(pending, end)
+            raise
+        finally:
+            for future in pending:
+                future.cancel()
     return [results[number] for number in range(len(jobs))]
 
 
-def _as_done(executor: Executor, function: Callable, jobs: dict[int, tuple]):
-    """Yield (number, result) as the jobs are done, in any order."""
-    pending: dict[Future, int] = {}
+def _wait_for_last(pending: Iterable[Future], end: Callable[[], None]) -> None:
+    """After a first Ctrl-C: wait for the jobs that cannot be cancelled any more; after a second, end the workers."""
+    running = [future for future in pending if not future.cancel() and not future.done()]
+    if running:
+        text = f"interrupted: waiting for {len(running)} chunks in hand; interrupt once more to end them now"
+        print(f"\n{text}", file=sys.stderr, flush=True)
     try:
-        for number, job in jobs.items():
-            pending[executor.submit(function, *job)] = number
-            for future in [future for future in pending if future.done()]:
-                yield pending.pop(future), future.result()
-        while pending:
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                yield pending.pop(future), future.result()
-    except BrokenProcessPool as error:
-        raise RuntimeError(
-            "a worker process ended unexpectedly. In a script, put the call under "
-            "'if __name__ == \"__main__\":', or pass executor=SerialExecutor(); otherwise look for a lack of memory."
-        ) from error
-    finally:
-        for future in pending:
-            future.cancel()
+        wait(running)
+    except KeyboardInterrupt:
+        end()
+        raise
 
 
 @contextmanager
 def _executor(given: Executor | None, jobs: int):
-    """The executor that was given, or processes of our own that end with the run."""
+    """The executor that was given, or processes of our own that end with the run; and what ends those at once."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(cores, jobs)
     if given is not None or workers <= 1:
-        yield given or SerialExecutor()
+        yield given or SerialExecutor(), None
         return
     # The processes are started anew and not forked, as this one may have threads. A child reads the environment when
     # it loads its BLAS: more BLAS threads than cores would only wait for each other.
     before = {name: os.environ.get(name) for name in BLAS_THREADS}
     os.environ.update(dict.fromkeys(BLAS_THREADS, "1"))
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupts)
+    context = get_context("spawn")
+    theirs, ours = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(theirs,))
     try:
-        yield pool
+        yield pool, ours.close
     finally:
         pool.shutdown(cancel_futures=True)
+        ours.close()
+        theirs.close()
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _ignore_interrupts() -> None:
-    """In a worker: Ctrl-C is for the parent, which lets the job at hand end."""
+def _begin_worker(parent: Connection) -> None:
+    """In a worker: Ctrl-C is for the parent, which lets the job at hand end; and when the parent is gone, so am I."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: Connection) -> None:
+    try:
+        parent.recv_bytes()  # nothing is ever sent: this returns when the other end is closed
+    except (EOFError, OSError):
+        pass
+    os._exit(1)
 
 
 def _progress(wanted: bool | Callable[[int, int], None] | None) -> Callable[[int, int], None]:
@@ -157,69 +174,3 @@ def _progress(wanted: bool | Callable[[int, int], None] | None) -> Callable[[int
         print(text, end="\n" if done == total else "", file=sys.stderr, flush=True)
 
     return show
-
-
-class _Store:
-    """The results file: the records, and one row for each job that was done. Without a path it does nothing."""
-
-    def __init__(self, path: str | Path | None, records: list[dict]) -> None:
-        self.path, self.records = path, records
-
-    def __enter__(self) -> _Store:
-        if self.path is not None:
-            self.file = sqlite3.connect(self.path)
-            try:
-                self._open()
-            except sqlite3.DatabaseError as error:
-                self.file.close()
-                got = f"{self.path}: {error}"
-                raise ValueError(message("store", "a results file", got, "give another path")) from error
-            except ValueError:
-                self.file.close()
-                raise
-        return self
-
-    def _open(self) -> None:
-        with self.file:
-            self.file.execute("CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT)")
-            self.file.execute("CREATE TABLE IF NOT EXISTS results (number INTEGER PRIMARY KEY, data BLOB)")
-            known = dict(self.file.execute("SELECT name, value FROM about"))
-            if not known:
-                rows = (("format", FORMAT), ("records", json.dumps(self.records)))
-                self.file.executemany("INSERT INTO about VALUES (?, ?)", rows)
-                return
-        self._compare("format", FORMAT, known.get("format"))
-        records = json.loads(known["records"])
-        self._compare("number of panels", len(self.records), len(records))
-        for wanted, found in zip(self.records, records, strict=True):
-            for name in wanted:
-                self._compare(f"field {name!r} of panel {wanted['name']!r}", wanted[name], found.get(name))
-
-    @staticmethod
-    def _compare(what: str, wanted, found) -> None:
-        if found != wanted:
-            remedy = "give another path, or delete the file"
-            raise ValueError(message("store", f"a file of this run, with {what} {wanted}", f"{found}", remedy))
-
-    def read(self) -> dict[int, dict[str, np.ndarray]]:
-        """The results that are there, by number."""
-        if self.path is None:
-            return {}
-        results = {}
-        for number, data in self.file.execute("SELECT number, data FROM results"):
-            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                results[number] = dict(archive)
-        return results
-
-    def write(self, number: int, result: dict[str, np.ndarray]) -> None:
-        """Add a result, in one transaction: it is there entirely or not at all."""
-        if self.path is None:
-            return
-        buffer = io.BytesIO()
-        np.savez(buffer, **result)
-        with self.file:
-            self.file.execute("INSERT OR REPLACE INTO results VALUES (?, ?)", (number, buffer.getvalue()))
-
-    def __exit__(self, *exception) -> None:
-        if self.path is not None:
-            self.file.close()

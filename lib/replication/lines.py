@@ -8,28 +8,44 @@ import numpy as np
 
 from logitmoe.checks import as_count, as_float_array, as_generator, message
 
-__all__ = ["BLOCK", "LocalSlopes", "PowerLaw", "Replicates", "local_slopes", "onset", "power_law"]
+__all__ = ["LocalSlopes", "PowerLaw", "Replicates", "least_squares", "local_slopes", "onset", "power_law"]
 
-#: Largest n: the largest range in which floats hold all counts.
-MAX_N = 2**53
 #: Numbers that are resampled at once.
 BLOCK = 2**21
 
 
 class Replicates:
-    """Checked values of R replicates for each of S sizes, with any leading axes, and what is to be taken of them.
+    """Values of R replicates for each of S sizes, with any leading axes: lines through logarithms, and their bootstrap.
+
+    A *line* here is anything that is linear in the S logarithms of the mean or median of the replicates, such as the
+    slope of their least-squares line against log(n).
 
     Parameters
     ----------
     values : array_like, shape (..., S, R)
+        Non-negative, R >= 2.
     name : str
         The argument's name, for errors.
-    rng, statistic, level, resamples
-        As for :func:`replication.lines.power_law`.
+    rng : numpy.random.Generator
+        Draws the bootstrap samples.
+    statistic : {"mean", "median"}
+        What is taken of the replicates.
+    level : float
+        Nominal coverage of the intervals, inside (0, 1).
+    resamples : int
+        Bootstrap samples.
+    counts : bool, default False
+        Whether a bootstrap sample is drawn by how often it has each replicate, which serves means only and is quick
+        for many leading axes; a mean of zero among the samples then counts as the smallest number there is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the shape or an option is not as above, or a value is negative.
     """
 
-    def __init__(self, values, name: str, *, rng, statistic: str, level: float, resamples: int) -> None:
-        self.rng, self.name, self.statistic = as_generator(rng), name, statistic
+    def __init__(self, values, name: str, *, rng, statistic="mean", level=0.95, resamples=2000, counts=False) -> None:
+        self.rng, self.name, self.statistic, self.counts = as_generator(rng), name, statistic, counts
         self.values = as_float_array(values, name, shape=(..., None, None))
         S, R = self.values.shape[-2:]
         if R < 2 or self.values.size == 0:
@@ -43,18 +59,37 @@ class Replicates:
             raise ValueError(message("level", "a number inside (0, 1)", self.level, "pass e.g. 0.95"))
         self.resamples = as_count(resamples, "resamples")
 
-    def log_middle(self) -> np.ndarray:
-        """Logarithm of the mean or median of each size, (..., S)."""
+    def log_statistic(self) -> np.ndarray:
+        """Logarithm of the mean or median at each size, (..., S)."""
         return self._log((np.median if self.statistic == "median" else np.mean)(self.values, axis=-1))
 
-    def resampled(self):
-        """Yield the `log_middle` of bootstrap samples, B at a time: (B, L, S), the leading axes as one.
+    def lines(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of the logarithms with F sets of weights (S, F): of the data, (..., F), and of B bootstrap samples.
 
-        The replicates are resampled within each size, with the same draws for all leading axes.  A draw is a position
-        for the mean and a rank for the median, whose resampled value is that of the median rank.
+        The bootstrap samples, (B, ..., F), have the same draws for all leading axes.
+        """
+        found = self.log_statistic() @ weights
+        drawn = np.concatenate([logs @ weights for logs in self._bootstrap()])
+        return found, drawn.reshape(-1, *found.shape)
+
+    def interval(self, drawn: np.ndarray) -> np.ndarray:
+        """Percentile interval along the first axis of what was computed of the bootstrap samples: (..., 2)."""
+        ends = np.quantile(drawn, [(1.0 - self.level) / 2.0, (1.0 + self.level) / 2.0], axis=0)
+        return np.moveaxis(ends, 0, -1)
+
+    def _bootstrap(self):
+        """Yield the logarithms (B, L, S) of bootstrap samples, the leading axes as one.
+
+        The replicates are resampled within each size.  A draw is a position for the mean and a rank for the median,
+        whose resampled value is that of the median rank; or the counts of the positions.
         """
         S, R = self.values.shape[-2:]
         flat = self.values.reshape(-1, S, R)
+        if self.counts:
+            counts = self.rng.multinomial(R, np.full(R, 1.0 / R), size=(S, self.resamples)) / R
+            means = np.einsum("fsr,sbr->bfs", flat, counts, optimize=True)
+            yield np.log(np.maximum(means, np.finfo(float).tiny))
+            return
         draw = _means
         if self.statistic == "median":
             flat, draw = np.sort(flat, axis=-1), _medians
@@ -63,15 +98,20 @@ class Replicates:
             drawn = self.rng.integers(R, size=(min(step, self.resamples - first), S, R))
             yield self._log(draw(flat, drawn))
 
-    def interval(self, resampled: np.ndarray) -> np.ndarray:
-        """Percentile interval along the first axis of what was computed of the bootstrap samples: (2, ...)."""
-        return np.quantile(resampled, [(1.0 - self.level) / 2.0, (1.0 + self.level) / 2.0], axis=0)
-
-    def _log(self, middle: np.ndarray) -> np.ndarray:
-        if not (middle > 0.0).all():
+    def _log(self, statistic: np.ndarray) -> np.ndarray:
+        if not (statistic > 0.0).all():
             expected = f"a positive {self.statistic} at every size"
             raise ValueError(message(self.name, expected, "a zero", "leave that size out"))
-        return np.log(middle)
+        return np.log(statistic)
+
+
+def least_squares(n: np.ndarray) -> np.ndarray:
+    """Weights, shape (S, 2), of S logarithms for the slope of their least-squares line against log(n), and its height.
+
+    The height is at the geometric mean of the sizes, where it is their mean.
+    """
+    log_n = np.log(n) - np.log(n).mean()
+    return np.stack([log_n / (log_n**2).sum(), np.full(len(n), 1.0 / len(n))], axis=-1)
 
 
 def _means(values, drawn):
@@ -178,14 +218,11 @@ def local_slopes(n, values, *, rng, window=2, statistic="mean", level=0.95, resa
         raise ValueError(message("window", f"at most the {S} sizes that there are", f"{window}", "use fewer"))
 
     windows = [slice(first, first + window) for first in range(S - window + 1)] + [slice(0, S)]
-    lines = np.zeros((S, len(windows)))
+    weights = np.zeros((S, len(windows)))
     for column, part in enumerate(windows):
-        log_n = np.log(n[part]) - np.log(n[part]).mean()
-        lines[part, column] = log_n / (log_n**2).sum()
-
-    slope = replicates.log_middle() @ lines
-    resampled = np.concatenate([log_middle @ lines for log_middle in replicates.resampled()])
-    interval = np.moveaxis(replicates.interval(resampled), 0, -1).reshape(*slope.shape, 2)
+        weights[part, column] = least_squares(n[part])[:, 0]
+    slope, drawn = replicates.lines(weights)
+    interval = replicates.interval(drawn)
     return LocalSlopes(
         start=n[: S - window + 1].copy(),
         stop=n[window - 1 :].copy(),
@@ -237,14 +274,6 @@ def onset(slopes, value):
     return np.where(from_here[..., -1], slopes.start[first], np.nan).reshape(shape)
 
 
-def as_sizes(n):
-    """Sample sizes as a list of int, and their shape."""
-    array = np.asarray(n, dtype=object)
-    sizes = [as_count(value, "n") for value in array.ravel()]
-    if not sizes or max(sizes) > MAX_N:
-        got = f"{max(sizes)}" if sizes else "none"
-        raise ValueError(message("n", "integers from 1 to 2^53", got, "floats cannot hold larger counts"))
-    return sizes, array.shape
 @dataclass(frozen=True)
 class PowerLaw:
     """A straight line through the logarithms of sample size and loss.
@@ -320,15 +349,8 @@ def power_law(
     sizes = as_float_array(sizes, "sizes", shape=(S,))
     if S < 2 or not (sizes > 0.0).all() or np.ptp(sizes) == 0.0:
         raise ValueError(message("sizes", "two or more different positive numbers", f"{sizes}", "add sizes"))
-    middle = np.log(sizes).mean()
-    log_n = np.log(sizes) - middle
-
-    def line(log_loss):
-        """Slope and log-constant, (..., 2), of logarithms (..., S)."""
-        slope = (log_loss * log_n).sum(axis=-1) / (log_n**2).sum()
-        return np.stack([slope, log_loss.mean(axis=-1) - slope * middle], axis=-1)
-
-    slope, log_constant = line(replicates.log_middle())
-    resampled = np.concatenate([line(log_loss[:, 0]) for log_loss in replicates.resampled()])
-    intervals = (tuple(float(v) for v in ends) for ends in replicates.interval(resampled).T)
-    return PowerLaw(float(slope), float(log_constant), *intervals, replicates.level)
+    (slope, height), drawn = replicates.lines(least_squares(sizes))
+    centre = np.log(sizes).mean()
+    ends = replicates.interval(np.stack([drawn[:, 0], drawn[:, 1] - drawn[:, 0] * centre], axis=-1))
+    intervals = (tuple(float(v) for v in pair) for pair in ends)
+    return PowerLaw(float(slope), float(height - slope * centre), *intervals, replicates.level)

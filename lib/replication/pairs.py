@@ -4,7 +4,7 @@ Propositions 2.1 and 4.2 of the paper say that two measures of O_k(Theta), at mo
 densities are equal; Theorems 3.1 and 4.4 bound the distance of densities from below by D_2. Each function
 here returns a pair that contradicts such a statement under some reading, with parameters of the caller's
 choice; its docstring has the proof and the condition that excludes the pair. Which assumptions a pair
-satisfies is computed from the pair, never declared: see :func:`check_assumptions`. Except for
+satisfies is computed from the pair, never declared: see :func:`.check_assumptions`. Except for
 :func:`translation`, the pairs differ by more than a translation.
 
 Notation: G* is the true measure (``measure``), G the other (``other``); atom i has mass m_i = exp(beta0_i),
@@ -22,10 +22,11 @@ from scipy.special import expit, log_expit, logit, softmax
 
 from logitmoe.checks import as_float_array, message
 from logitmoe.gates import Gate, as_gate, identity
-from logitmoe.losses import voronoi_cells, voronoi_loss
-from logitmoe.measure import DEFAULT_THETA, MixingMeasure
+from logitmoe.losses import voronoi_loss
+from logitmoe.measure import MixingMeasure
 from logitmoe.model import density
 
+from .assumptions import check_assumptions
 from .paper import TABLE_2, TABLE_3
 
 __all__ = [
@@ -33,7 +34,6 @@ __all__ = [
     "Counterexample",
     "affine_split_K3",
     "antipodal_pair",
-    "check_assumptions",
     "constant_split",
     "exchange",
     "gating_copies",
@@ -42,7 +42,6 @@ __all__ = [
     "translation",
 ]
 
-DIFFERENT = 1e-9  # the infimum of D_2 over translations above which two measures count as different
 #: A truth for `affine_split_K3`: K = 3, Regime 1, distinct gate slopes; classes 2 and 3 of expert 1 have
 #: equal slopes.
 AFFINE_SPLIT_TRUTH = MixingMeasure(
@@ -68,7 +67,7 @@ class Counterexample:
     refutes : str
         The statements that the pair contradicts, and the reading.
     assumptions : dict of str to bool
-        Computed by :func:`check_assumptions`.
+        Computed by :func:`.check_assumptions`.
     """
 
     name: str
@@ -101,65 +100,6 @@ class Counterexample:
         return Counterexample(
             self.name, self.measure.in_gauge(name), self.other.in_gauge(name), self.gate, self.refutes
         )
-
-
-def check_assumptions(measure, other, gate=identity, theta=DEFAULT_THETA):
-    """Which assumptions and readings a pair (G* = measure, G = other) satisfies, each decided from its
-    parameters.
-
-    Parameters
-    ----------
-    measure, other : MixingMeasure
-        Without batch axes.
-    gate : Gate, str or callable, optional
-        The map M.
-    theta : Theta, optional
-        The compact parameter set.
-
-    Returns
-    -------
-    dict of str to bool
-        Equalities of parameters are exact ones of floating-point numbers, in the class reference.
-        ``gate slopes coincide within Voronoi cells`` is a reading under which fitted atoms of one cell share
-        a slope.
-    """
-    for value, name in ((measure, "measure"), (other, "other")):
-        if not isinstance(value, MixingMeasure) or value.batch_shape:
-            raise ValueError(
-                message(name, "a MixingMeasure without batch axes", f"{value!r}", "index it first")
-            )
-    flags = {
-        "k >= k*": other.k >= measure.k,
-        "same number of atoms": other.k == measure.k,
-        "K = 2": measure.K == 2,
-        "gate is the identity": as_gate(gate) == identity,
-        "Theta contains both": bool(theta.contains(measure) and theta.contains(other)),
-    }
-    for G, label in ((measure, "G*"), (other, "G")):
-        reference = G.canonical()
-        experts = np.concatenate([reference.a, reference.b.reshape(G.k, -1)], axis=1)
-        flags |= {
-            f"{label}: last gate is zero": not (G.beta0[-1] or G.beta1[-1].any()),
-            f"{label}: some beta1 is not zero": bool(G.beta1.any()),
-            f"{label}: experts pairwise distinct": _distinct(experts),
-            f"{label}: Regime 1": bool(reference.b.any(axis=(1, 2)).all()),
-            f"{label}: gate slopes pairwise distinct": _distinct(G.beta1),
-            f"{label}: class slopes of each expert pairwise distinct": all(_distinct(b) for b in reference.b),
-        }
-    cells = voronoi_cells(other, measure)
-    flags["gate slopes coincide within Voronoi cells"] = all(
-        np.array_equal(other.beta1[i], other.beta1[ell])
-        for i in range(other.k)
-        for ell in range(i)
-        if cells[i] == cells[ell]
-    )
-    distance = voronoi_loss(other, measure, 2.0, gauge="infimum")
-    flags["different modulo translation and permutation"] = bool(distance > DIFFERENT)
-    return flags
-
-
-def _distinct(rows):
-    return len(np.unique(rows, axis=0)) == len(rows)
 
 
 def translation(measure=TABLE_2, t0=0.5, t1=1.0, gate=identity):

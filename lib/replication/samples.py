@@ -1,4 +1,4 @@
-r"""Samples of any size without their points, and rates read off from results against n.
+r"""Samples of any size without their points.
 
 For d = 1 and X uniform on an interval, a log-likelihood that is analytic there sees a sample only through numbers at
 the p Gauss-Legendre nodes :math:`x_l` of the interval, with weights :math:`q_l` of sum 1. :func:`draw` gives them:
@@ -14,8 +14,7 @@ the p Gauss-Legendre nodes :math:`x_l` of the interval, with weights :math:`q_l`
 * Or the counts come from their Gaussian limit: mean :math:`n \pi`, covariance
   :math:`n (\operatorname{diag}(\pi) - \pi \pi')`.
 
-All of them share the nodes, so that one batch can hold samples of all sizes. :func:`local_slopes` and :func:`onset`
-read the results: slopes of logarithms between neighbouring sizes, with intervals, and where a power law sets in.
+All of them share the nodes, so that one batch can hold samples of all sizes.
 """
 
 from __future__ import annotations
@@ -25,33 +24,31 @@ from math import prod
 import numpy as np
 
 from logitmoe.checks import as_count, as_float_array, as_generator, message
-from logitmoe.compression import _as_domain, _coefficients, _gate_coefficients, _nodes, _polynomials, compress_chunks
+from logitmoe.compression import _as_domain, _gate_coefficients, _polynomials, compress_chunks
 from logitmoe.data import WeightedPoints
-from logitmoe.divergences import Design, uniform_design
+from logitmoe.divergences import uniform_design
 from logitmoe.gates import as_gate, identity
 from logitmoe.measure import MixingMeasure
-from logitmoe.model import density, log_density, sample, sample_chunks, uniform
+from logitmoe.model import density, sample, sample_chunks, uniform
 
-from .lines import as_sizes
-
-__all__ = ["draw", "expected", "node_count"]
+__all__ = ["draw", "expected"]
 
 #: Ways to draw a sample, besides "auto".
 METHODS = ("points", "multinomial", "gaussian")
+#: Largest n: the largest range in which floats hold all counts.
+MAX_N = 2**53
+#: Largest n whose points are really drawn by default.
+MAX_POINTS = 10**7
 #: Largest n whose counts are drawn from the multinomial by default. NumPy's rejection method for the binomial
 #: compares logarithms with an absolute error of about 1e-16 n; beyond, the Gaussian limit is nearer to the truth.
 MAX_MULTINOMIAL = 10**13
 #: Points of small samples that are drawn and compressed together, and of a large one that are drawn at a time.
 TOGETHER, CHUNK = 2**14, 2**17
-#: Nodes that are taken by default at least: over-fitted models have more parameters than the truth.
-FEWEST_NODES = 32
-#: Nodes on which node_count resolves the log-density, and the smallest tolerance that rounding lets it see.
-FINE_NODES, SMALLEST_TOL = 1024, 1e-12
 
 
 # ------------------------------------------------------------------------------------------------------------
 # Data
-def draw(G, n, rng, *, size=(), domain=(0.0, 1.0), gate=identity, p=None, exact_up_to=10**7, method="auto"):
+def draw(G, n, rng, *, size=(), domain=(0.0, 1.0), gate=identity, p=48, method="auto"):
     """Draw samples of n points, Y from the model and X uniform on an interval, as weights at p nodes.
 
     Parameters
@@ -69,15 +66,12 @@ def draw(G, n, rng, *, size=(), domain=(0.0, 1.0), gate=identity, p=None, exact_
         Low and high end of the interval.
     gate : Gate, str or callable, default identity
         The map M; analytic on the domain.
-    p : int, optional
-        Number of nodes. By default 32, or what :func:`node_count` says that the truth needs if that is more. Fits that
-        are steeper than the truth need more (see Notes).
-    exact_up_to : int, default 10_000_000
-        Samples of at most so many points are really drawn, by default.
+    p : int, default 48
+        Number of nodes (see Notes).
     method : {"auto", "points", "multinomial", "gaussian"}
         ``"points"`` draws the points and compresses them, in memory that does not grow with n; ``"multinomial"``
         draws the counts at the nodes, and ``"gaussian"`` draws these from their Gaussian limit. ``"auto"`` takes
-        points up to `exact_up_to`, multinomial counts up to 1e13 and Gaussian ones from there.
+        points up to 1e7, multinomial counts up to 1e13 and Gaussian ones from there.
 
     Returns
     -------
@@ -89,7 +83,7 @@ def draw(G, n, rng, *, size=(), domain=(0.0, 1.0), gate=identity, p=None, exact_
     Raises
     ------
     TypeError
-        If `n`, `size`, `p` or `exact_up_to` is not made of integers, `G` is not a measure, or `rng` is not a
+        If `n`, `size` or `p` is not made of integers, `G` is not a measure, or `rng` is not a
         Generator that can spawn.
     ValueError
         If n < 1 or n > 2^53, `G` has batch axes or d > 1, the domain is not an interval, `method` is unknown, or the
@@ -106,13 +100,12 @@ def draw(G, n, rng, *, size=(), domain=(0.0, 1.0), gate=identity, p=None, exact_
     Gauss-Legendre nodes, unlike others, an analytic function that vanishes at the nodes has nearly the mean zero, so
     that e enters the expected log-likelihood only by its square. For counts the truth stays the maximiser of the
     expected log-likelihood, whatever p is, and the Fisher information is that of the nodes' design, off by about e^2.
-    As sqrt(n) is the size of the noise too, e = 1e-4 is little against it, and 1e-6 is the default's. The node count
-    for 1e-6 is 11 for Table 2 on [0, 1]; for slopes near 3.5 on [-3, 3] it is about 90. There 32 nodes give
-    standard errors right to 2e-4, and 48 nodes to 3e-6. For a whole set Theta there is
-    :func:`.chebyshev_order`, whose answer is for its worst measure and may be far larger than the fits
-    need. To see afterwards whether p was enough for a fit, compare it with ``node_count(fit)``. Where it is not, signed
-    weights may raise the log-likelihood of steep measures above any that a sample can have, while that of counts is
-    bounded by zero: ``"multinomial"`` is safe for such fits, for small n too.
+    As sqrt(n) is the size of the noise too, e = 1e-4 is little against it. An error of 1e-6 takes 11 nodes for
+    Table 2 on [0, 1]; for slopes near 3.5 on [-3, 3] about 90. There 32 nodes give standard errors right to 2e-4,
+    and 48 nodes to 3e-6. For a whole set Theta there is :func:`.chebyshev_order`, whose answer is for its worst measure
+    and may be far larger than the fits need. Where p is too small for a fit, signed weights may raise the
+    log-likelihood of steep measures above any that a sample can have, while that of counts is bounded by zero:
+    ``"multinomial"`` is safe for such fits, for small n too.
 
     Rounding. At n = 1e12 the standard deviation of a class total is at most 5e5. Multinomial counts are whole numbers
     that floats hold exactly. A Gaussian count m is rounded by at most 1.2e-16 m, so 1.2e-16 sqrt(m) of its standard
@@ -131,15 +124,14 @@ def draw(G, n, rng, *, size=(), domain=(0.0, 1.0), gate=identity, p=None, exact_
     True
     """
     _check_truth(G, batch=False)
-    sizes, shape = as_sizes(n)
+    sizes, shape = _as_sizes(n)
     rng = as_generator(rng)
     size = tuple(as_count(v, "size") for v in ((size,) if hasattr(size, "__index__") else size))
     domain, gate = _as_interval(domain), as_gate(gate)
     _check_gate(gate, domain)
-    exact_up_to = as_count(exact_up_to, "exact_up_to", minimum=0)
     if method not in ("auto", *METHODS):
         raise ValueError(message("method", f"one of auto, {', '.join(METHODS)}", f"{method!r}", "use one of these"))
-    design = _node_design(G, p, domain, gate)
+    design = uniform_design(*domain[0], nodes=as_count(p, "p"), panels=1)
     try:
         streams = rng.spawn(len(sizes))
     except TypeError as error:
@@ -153,7 +145,7 @@ def draw(G, n, rng, *, size=(), domain=(0.0, 1.0), gate=identity, p=None, exact_
     for i, (m, stream) in enumerate(zip(sizes, streams, strict=True)):
         way = method
         if method == "auto":
-            way = "points" if m <= exact_up_to else "multinomial" if m <= MAX_MULTINOMIAL else "gaussian"
+            way = "points" if m <= MAX_POINTS else "multinomial" if m <= MAX_MULTINOMIAL else "gaussian"
         if way == "points":
             weights[i] = _interpolate(_moments(G, m, R, stream, domain, gate, design.m), design, domain)
         else:
@@ -162,7 +154,7 @@ def draw(G, n, rng, *, size=(), domain=(0.0, 1.0), gate=identity, p=None, exact_
     return WeightedPoints(design.points, weights.reshape(*shape, *size, G.K, design.m))
 
 
-def expected(G, n=1.0, *, domain=(0.0, 1.0), gate=identity, p=None):
+def expected(G, n=1.0, *, domain=(0.0, 1.0), gate=identity, p=48):
     """The data without noise: weights n q_l g_s(x_l) at the p Gauss-Legendre nodes of the domain.
 
     Parameters
@@ -172,7 +164,7 @@ def expected(G, n=1.0, *, domain=(0.0, 1.0), gate=identity, p=None):
     n : float or array_like, shape (...)
         Total weights, positive; broadcast against the batch axes of G.
     domain, gate, p
-        As for :func:`draw`; the default of p is for all measures of the batch.
+        As for :func:`draw`.
 
     Returns
     -------
@@ -200,60 +192,13 @@ def expected(G, n=1.0, *, domain=(0.0, 1.0), gate=identity, p=None):
         raise ValueError(message("n", "positive total weights", f"{n.min()}", "use 1.0 for probabilities"))
     domain, gate = _as_interval(domain), as_gate(gate)
     _check_gate(gate, domain)
-    design = _node_design(G, p, domain, gate)
+    design = uniform_design(*domain[0], nodes=as_count(p, "p"), panels=1)
     cells = density(G, design.points, gate) * design.weights
     try:
         return WeightedPoints(design.points, n[..., None, None] * cells)
     except ValueError as error:
         expectation = f"a shape that broadcasts with {G.batch_shape}"
         raise ValueError(message("n", expectation, f"{n.shape}", "make them agree")) from error
-
-
-def node_count(G, *, domain=(0.0, 1.0), gate=identity, tol=1e-6):
-    """Number of nodes that interpolate the log-densities of given measures.
-
-    Parameters
-    ----------
-    G : MixingMeasure, batch shape (...)
-        With d = 1: the truth, or fits that are to be checked.
-    domain, gate
-        As for :func:`draw`.
-    tol : float, default 1e-6
-        Largest sum of those Chebyshev coefficients of log g_s whose degree is p or more, for any class; from 1e-12 up
-        to, but not including, 1.
-
-    Returns
-    -------
-    int
-        The smallest p, at least 1, that does for all classes and all measures.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If G is not a measure with d = 1, `tol` is out of range, the gate is not analytic on the domain, or more than
-        819 nodes would be needed.
-
-    Notes
-    -----
-    The best polynomial of degree below p is within `tol` of log g, and the one that interpolates at p Gauss-Legendre
-    nodes within `tol` times one plus their Lebesgue constant, which grows like the root of p. What such an error does
-    to a log-likelihood is in the notes of :func:`draw`.
-    """
-    _check_truth(G)
-    domain, gate = _as_interval(domain), as_gate(gate)
-    tol = float(as_float_array(tol, "tol", ndim=0))
-    if not SMALLEST_TOL <= tol < 1.0:
-        raise ValueError(message("tol", f"a number in [{SMALLEST_TOL:g}, 1)", tol, "pass e.g. 1e-6"))
-    _check_gate(gate, domain)
-    values = log_density(G, _nodes(FINE_NODES, domain), gate).reshape(-1, FINE_NODES)
-    coefficients = np.abs(_coefficients(values, (-1,))).max(axis=0)
-    coefficients[coefficients < 1e-16 * np.abs(values).max()] = 0.0  # rounding, 1024 times
-    tail = np.cumsum(coefficients[::-1])[::-1]
-    p = max(1, int((tail > tol).sum()))  # the tail falls: it is above tol at the degrees 0 .. p - 1
-    if p > 0.8 * FINE_NODES:
-        expectation = f"measures whose log-density {int(0.8 * FINE_NODES)} nodes resolve on {domain[0].tolist()}"
-        raise ValueError(message("G", expectation, f"a need of {p}", "use smaller slopes, or a larger tol"))
-    return p
 
 
 def _moments(G, n, R, rng, domain, gate, p):
@@ -300,12 +245,6 @@ def _gaussian(n, cells, R, rng):
     return n * cells + np.sqrt(n) * noise
 
 
-def _node_design(G, p, domain, gate) -> Design:
-    """The nodes, as many as are asked for or as the measures need by default."""
-    p = max(FEWEST_NODES, node_count(G, domain=domain[0], gate=gate)) if p is None else as_count(p, "p")
-    return uniform_design(*domain[0], nodes=p, panels=1)
-
-
 # ------------------------------------------------------------------------------------------------------------
 # Checks
 def _check_truth(G, batch=True):
@@ -314,6 +253,16 @@ def _check_truth(G, batch=True):
     if G.d != 1 or G.K < 2 or (G.batch_shape and not batch):
         expectation = "d = 1 and K >= 2" + ("" if batch else " and no batch axes")
         raise ValueError(message("G", expectation, f"{G!r}", "index the batch; take one covariate"))
+
+
+def _as_sizes(n):
+    """Sample sizes as a list of int, and their shape."""
+    array = np.asarray(n, dtype=object)
+    sizes = [as_count(value, "n") for value in array.ravel()]
+    if not sizes or max(sizes) > MAX_N:
+        got = f"{max(sizes)}" if sizes else "none"
+        raise ValueError(message("n", "integers from 1 to 2^53", got, "floats cannot hold larger counts"))
+    return sizes, array.shape
 
 
 def _as_interval(domain):

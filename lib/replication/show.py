@@ -37,7 +37,8 @@ __all__ = [
     "WIDTH",
     "binned_frequencies",
     "figure",
-    "line",
+    "line_style",
+    "marker_style",
     "plot_density",
     "plot_experts",
     "plot_frequencies",
@@ -45,7 +46,6 @@ __all__ = [
     "plot_log_log",
     "plot_responsibilities",
     "plot_trace",
-    "points",
     "table",
     "use_style",
 ]
@@ -100,31 +100,31 @@ def use_style():
     mpl.rcParams.update(STYLE)
 
 
-def line(index):
+def line_style(number):
     """Colour and line style of the curve with this number: keyword arguments for ``Axes.plot``.
 
     Parameters
     ----------
-    index : int
+    number : int
         0 is the solid black of truths; 1, 2, ... are for what is compared with it. From 7 on they repeat.
 
     Returns
     -------
     dict
     """
-    index = as_count(index, "index", minimum=0) % len(COLOURS)
-    return {"color": list(COLOURS.values())[index], "linestyle": LINE_STYLES[index]}
+    number = as_count(number, "number", minimum=0) % len(COLOURS)
+    return {"color": list(COLOURS.values())[number], "linestyle": LINE_STYLES[number]}
 
 
-def points(index):
-    """Colour and marker of the set of points with this number, without a line, as for :func:`line`.
+def marker_style(number):
+    """Colour and marker of the set of points with this number, without a line, as for :func:`line_style`.
 
     Returns
     -------
     dict
     """
-    index = as_count(index, "index", minimum=0) % len(COLOURS)
-    return {"color": list(COLOURS.values())[index], "marker": MARKERS[index], "linestyle": "none"}
+    number = as_count(number, "number", minimum=0) % len(COLOURS)
+    return {"color": list(COLOURS.values())[number], "marker": MARKERS[number], "linestyle": "none"}
 
 
 def figure(rows=1, columns=1, *, height=None, **options):
@@ -173,7 +173,7 @@ def plot_density(G, x, *, gate=identity, s=1, ax=None, **style):
     ax : matplotlib.axes.Axes, optional
         Default: the axes of a new figure.
     **style
-        For ``Axes.plot``; see :func:`line`.
+        For ``Axes.plot``; see :func:`line_style`.
 
     Returns
     -------
@@ -198,7 +198,7 @@ def plot_gate(G, x, *, gate=identity, ax=None, first=1, labels=None):
     G, x, gate, ax
         As in :func:`plot_density`.
     first : int
-        Number of the first curve's style, see :func:`line`.
+        Number of the first curve's style, see :func:`line_style`.
     labels : sequence of str, length k, optional
         For the legend; default "atom 1", and so on.
 
@@ -215,7 +215,7 @@ def plot_gate(G, x, *, gate=identity, ax=None, first=1, labels=None):
     labels = _labels(G, labels, "atom")
     ax = _axes(ax)
     for i, probability in enumerate(np.exp(gate_log_probabilities(G, x, gate))):
-        ax.plot(x, probability, label=labels[i], **line(first + i))
+        ax.plot(x, probability, label=labels[i], **line_style(first + i))
     return _probability_axis(ax, "gate probability")
 
 
@@ -233,7 +233,7 @@ def plot_experts(G, x, *, s=1, ax=None, first=1, labels=None):
     labels = _labels(G, labels, "expert")
     ax = _axes(ax)
     for i, probability in enumerate(np.exp(expert_log_probabilities(G, x))[:, s - 1]):
-        ax.plot(x, probability, label=labels[i], **line(first + i))
+        ax.plot(x, probability, label=labels[i], **line_style(first + i))
     return _probability_axis(ax, f"expert's probability of class {s}")
 
 
@@ -247,7 +247,7 @@ def plot_responsibilities(G, x, *, gate=identity, atom=1, ax=None, first=1):
     atom : int
         The expert, in 1..k.
     first : int
-        Number of the first curve's style, see :func:`line`.
+        Number of the first curve's style, see :func:`line_style`.
 
     Returns
     -------
@@ -262,7 +262,7 @@ def plot_responsibilities(G, x, *, gate=identity, atom=1, ax=None, first=1):
     atom = _position(atom, G.k, "atom")
     ax = _axes(ax)
     for s, probability in enumerate(responsibilities(G, x, gate)[atom - 1], start=1):
-        ax.plot(x, probability, label=f"given $Y = {s}$", **line(first + s - 1))
+        ax.plot(x, probability, label=f"given $Y = {s}$", **line_style(first + s - 1))
     return _probability_axis(ax, f"posterior probability of expert {atom}")
 
 
@@ -355,7 +355,7 @@ def binned_frequencies(x, y, *, s=1, bins=20, domain=(0.0, 1.0), level=0.95):
     return BinnedFrequencies(edges, index, count, share, middle - half, middle + half)
 
 
-def plot_frequencies(frequencies, *, s=1, ax=None, index=1, label=None):
+def plot_frequencies(frequencies, *, s=1, ax=None, number=1, label=None):
     """Plot frequencies in bins with their intervals.
 
     Parameters
@@ -366,8 +366,8 @@ def plot_frequencies(frequencies, *, s=1, ax=None, index=1, label=None):
         The class, for the label of the axis.
     ax : matplotlib.axes.Axes, optional
         Default: the axes of a new figure.
-    index : int
-        Number of the points' style, see :func:`points`.
+    number : int
+        Number of the points' style, see :func:`marker_style`.
     label : str, optional
         For the legend.
 
@@ -387,7 +387,7 @@ def plot_frequencies(frequencies, *, s=1, ax=None, index=1, label=None):
     f, seen = frequencies, frequencies.count > 0
     # Rounding can put the end of an interval of width zero beyond the share.
     reach = np.maximum(np.stack([f.share - f.low, f.high - f.share])[:, seen], 0.0)
-    ax.errorbar(f.centre[seen], f.share[seen], reach, elinewidth=1.2, capsize=2.0, label=label, **points(index))
+    ax.errorbar(f.centre[seen], f.share[seen], reach, elinewidth=1.2, capsize=2.0, label=label, **marker_style(number))
     return _probability_axis(ax, f"frequency of class {s}")
 
 
@@ -405,7 +405,7 @@ def plot_trace(log_likelihood, *, reference=None, ax=None, log_iterations=True, 
     log_iterations : bool
         Whether the iterations have a logarithmic axis too; the start, iteration 0, is then left out.
     **style
-        For ``Axes.plot``; see :func:`line`.
+        For ``Axes.plot``; see :func:`line_style`.
 
     Returns
     -------
@@ -433,7 +433,7 @@ def plot_trace(log_likelihood, *, reference=None, ax=None, log_iterations=True, 
     return ax
 
 
-def plot_log_log(n, loss, *, interval=None, slope=None, ax=None, index=1, label=None):
+def plot_log_log(n, loss, *, interval=None, slope=None, ax=None, number=1, label=None):
     """Plot a loss against the sample size on logarithmic scales.
 
     Parameters
@@ -448,8 +448,8 @@ def plot_log_log(n, loss, *, interval=None, slope=None, ax=None, index=1, label=
         Draw a thin grey line of this slope through the geometric mean of the points.
     ax : matplotlib.axes.Axes, optional
         Default: the axes of a new figure.
-    index : int
-        Number of the points' style, see :func:`points`.
+    number : int
+        Number of the points' style, see :func:`marker_style`.
     label : str, optional
         For the legend.
 
@@ -478,7 +478,7 @@ def plot_log_log(n, loss, *, interval=None, slope=None, ax=None, index=1, label=
         if reach.min() < 0.0:
             raise ValueError(message("interval", "ends around the loss", "a loss outside", "check their order"))
     ax = _axes(ax)
-    ax.errorbar(n, loss, reach, elinewidth=1.2, capsize=2.0, label=label, **points(index))
+    ax.errorbar(n, loss, reach, elinewidth=1.2, capsize=2.0, label=label, **marker_style(number))
     if slope is not None:
         slope = float(as_float_array(slope, "slope", ndim=0))
         ends = np.array([n.min(), n.max()])
@@ -490,32 +490,29 @@ def plot_log_log(n, loss, *, interval=None, slope=None, ax=None, index=1, label=
 
 @dataclass(frozen=True)
 class Table:
-    """A table that a notebook and the book render; made by :func:`table`.
-
-    Attributes
-    ----------
-    header : tuple of str
-        Titles of the columns, in Markdown.
-    rows : tuple of tuple of str
-        Cells, in Markdown.
-    align : str
-        One letter for each column: l, c or r.
-    """
+    """A table that a notebook and the book render; made by :func:`table`, whose arguments it keeps as text."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    align: str
+    align: str | None
+    caption: str | None = None
+    name: str | None = None
 
     def __repr__(self):
         return f"<table of {len(self.rows)} rows and {len(self.header)} columns>"
 
     def _repr_markdown_(self):
-        rule = [{"l": ":---", "c": ":---:", "r": "---:"}[letter] for letter in self.align]
-        return "\n".join("| " + " | ".join(cells) + " |" for cells in (self.header, rule, *self.rows))
+        rules = {"l": ":---", "c": ":---:", "r": "---:", "-": "---"}
+        rule = [rules[letter] for letter in self.align or "-" * len(self.header)]
+        lines = ["| " + " | ".join(cells) + " |" for cells in (self.header, rule, *self.rows)]
+        if self.caption is not None:
+            fence = ":::" if "`" in self.caption else "```"  # a fence of backticks may have none in its first line
+            lines = [f"{fence}{{table}} {self.caption}", f":name: {self.name}", "", *lines, fence]
+        return "\n".join(lines)
 
 
-def table(header, rows, align=None):
-    """Make a table of text. In the book the cell that shows it needs ``markdown_format: myst`` if it has formulas.
+def table(header, rows, align=None, *, caption=None, name=None):
+    """Make a table of text, with a caption and a number in the book if it is given both.
 
     Parameters
     ----------
@@ -524,7 +521,11 @@ def table(header, rows, align=None):
     rows : sequence of sequences of str or int
         Cells. Floats are refused: write them with the digits that other processors reproduce.
     align : str, optional
-        One of the letters l, c, r for each column; default: all l.
+        One of the letters l, c, r for each column; default: as the page aligns its tables.
+    caption : str, optional
+        In Markdown, without line breaks.
+    name : str, optional
+        Label in the book, e.g. ``"tab-model-truths"``; goes with the caption.
 
     Returns
     -------
@@ -535,7 +536,8 @@ def table(header, rows, align=None):
     TypeError
         If a cell is neither a string nor an integer.
     ValueError
-        If a row or `align` has another length than the header, or `align` has other letters.
+        If a row or `align` has another length than the header, `align` has other letters, or there is a caption
+        without a name or a name without a caption.
 
     Examples
     --------
@@ -545,8 +547,9 @@ def table(header, rows, align=None):
     | 100 | 0.25 |
     """
     header = tuple(title.replace("|", r"\|") for title in header)
-    align = "l" * len(header) if align is None else align
-    if len(align) != len(header) or set(align) - set("lcr"):
+    if (caption is None) != (name is None):
+        raise ValueError(message("name", "a caption and a name, or neither", f"{name!r}, {caption!r}", "give both"))
+    if align is not None and (len(align) != len(header) or set(align) - set("lcr")):
         expected = f"{len(header)} of the letters l, c and r, one for each column"
         raise ValueError(message("align", expected, f"{align!r}", "for example 'lr' for two columns"))
     cells = []
@@ -560,7 +563,7 @@ def table(header, rows, align=None):
                 got = f"{cell!r} in row {number}"
                 raise TypeError(message("rows", "strings or integers", got, "format it with fixed digits"))
         cells.append(tuple(str(cell).replace("|", r"\|") for cell in row))
-    return Table(header, tuple(cells), align)
+    return Table(header, tuple(cells), align, caption, name)
 
 
 def _check(G, x, s=1):

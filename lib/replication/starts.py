@@ -8,8 +8,7 @@ from logitmoe.checks import as_count, as_generator
 from logitmoe.fitting import _as_sd, _as_shape
 from logitmoe.measure import DEFAULT_THETA, MixingMeasure, Theta
 
-__all__ = ["cells_in_turn", "near_truth", "random_cells"]
-
+__all__ = ["cells_in_turn", "near_truth", "random_cells", "standard_noise", "starts_from_noise"]
 
 
 def random_cells(k: int, k_true: int, rng: np.random.Generator, size: int | tuple[int, ...] = ()) -> np.ndarray:
@@ -147,15 +146,18 @@ def near_truth(
     if not theta.contains(truth):
         raise ValueError(f"truth: expected parameters inside {theta}; widen theta")
     cells = random_cells(k, truth.k, rng, shape) if cells is None else _as_cells(cells, k, truth.k, shape)
-    return _around(truth, cells, _noise(truth, cells.shape, rng), sd=sd, split_mass=split_mass, theta=theta)
+    noise = standard_noise(truth, cells.shape, rng)
+    return starts_from_noise(truth, cells, noise, sd=sd, split_mass=split_mass, theta=theta)
 
 
-def _noise(truth: MixingMeasure, shape: tuple[int, ...], rng: np.random.Generator) -> list[np.ndarray]:
+def standard_noise(truth: MixingMeasure, shape: tuple[int, ...], rng: np.random.Generator) -> list[np.ndarray]:
     """Standard normal draws for atoms of the given shape, (..., k): for beta0, beta1, a and b."""
     return [rng.standard_normal(shape + v.shape[1:]) for v in (truth.beta0, truth.beta1, truth.a, truth.b)]
 
 
-def _around(truth: MixingMeasure, cells, noise, *, sd: float, split_mass: bool, theta: Theta) -> MixingMeasure:
+def starts_from_noise(
+    truth: MixingMeasure, cells: np.ndarray, noise: list[np.ndarray], *, sd: float, split_mass: bool, theta: Theta
+) -> MixingMeasure:
     """The starts of :func:`near_truth` from their cells (..., k) and their noise."""
     truth = truth.canonical()
     beta0, beta1, a, b = (v[cells] for v in (truth.beta0, truth.beta1, truth.a, truth.b))

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from logitmoe import MixingMeasure, density, hellinger, total_variation, uniform_design, voronoi_loss
 from logitmoe.information import fisher_root, numerical_rank
 from logitmoe.losses import best_translation
+from replication.assumptions import check_assumptions
 from replication.pairs import (
     AFFINE_SPLIT_TRUTH,
     affine_split_K3,
     antipodal_pair,
-    check_assumptions,
     constant_split,
     exchange,
     gating_copies,

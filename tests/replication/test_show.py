@@ -64,10 +64,10 @@ def luminance(colour):
 
 
 def test_curves_differ_without_colour_and_are_seen_on_white():
-    styles = [show.line(i) for i in range(len(show.COLOURS))]
+    styles = [show.line_style(i) for i in range(len(show.COLOURS))]
     assert len({str(s["linestyle"]) for s in styles}) == len({s["color"] for s in styles}) == len(styles)
-    assert len({show.points(i)["marker"] for i in range(len(styles))}) == len(styles)
-    assert show.line(len(styles)) == show.line(0)
+    assert len({show.marker_style(i)["marker"] for i in range(len(styles))}) == len(styles)
+    assert show.line_style(len(styles)) == show.line_style(0)
     contrast = [1.05 / (luminance(s["color"]) + 0.05) for s in styles]
     assert min(contrast) > 2.0
     assert min(contrast[:4]) > 3.0  # enough for thin lines (WCAG 2, non-text contrast)
@@ -161,7 +161,16 @@ def test_table_is_markdown():
     made = show.table(["a", "$b$"], [[1, "x|y"], [np.int64(20), ""]], "rl")
     assert made._repr_markdown_() == "| a | $b$ |\n| ---: | :--- |\n| 1 | x\\|y |\n| 20 |  |"
     assert repr(made) == "<table of 2 rows and 2 columns>"
-    assert show.table(["a", "b"], []).align == "ll"
+    assert show.table(["a", "b"], [[1, "2"]])._repr_markdown_() == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+
+
+def test_a_table_with_a_caption_is_a_directive():
+    made = show.table(["a"], [[1]], "r", caption="One $a$.", name="tab-one")
+    body = "| a |\n| ---: |\n| 1 |"
+    assert made._repr_markdown_() == f"```{{table}} One $a$.\n:name: tab-one\n\n{body}\n```"
+    other = show.table(["a"], [[1]], "r", caption="As {numref}`fig-one`.", name="tab-one")
+    assert other._repr_markdown_() == f":::{{table}} As {{numref}}`fig-one`.\n:name: tab-one\n\n{body}\n:::"
+    assert repr(made) == "<table of 1 rows and 1 columns>"
 
 
 TWO = MixingMeasure(np.zeros((3, 2)), np.zeros((3, 2, 1)), np.zeros((3, 2, 2)), np.zeros((3, 2, 2, 1)))
@@ -181,7 +190,7 @@ PLANE = MixingMeasure([0.0], [[0.0, 0.0]], [[0.0, 0.0]], [[[0.0, 0.0], [0.0, 0.0
         (lambda: show.plot_density(TABLE_2, [np.nan]), ValueError, "^x: "),
         (lambda: show.figure(0), ValueError, "^rows: "),
         (lambda: show.figure(height=0.0), ValueError, "^height: "),
-        (lambda: show.line(-1), ValueError, "^index: "),
+        (lambda: show.line_style(-1), ValueError, "^number: "),
         (lambda: show.binned_frequencies([0.5], [1, 2]), ValueError, "^y: expected 1 labels"),
         (lambda: show.binned_frequencies([1.5], [1]), ValueError, "^x: expected values in"),
         (lambda: show.binned_frequencies([0.5], [1], level=1.0), ValueError, "^level: "),
@@ -193,6 +202,8 @@ PLANE = MixingMeasure([0.0], [[0.0, 0.0]], [[0.0, 0.0]], [[[0.0, 0.0], [0.0, 0.0
         (lambda: show.table(["a"], [[True]]), TypeError, "^rows: "),
         (lambda: show.table(["a"], [["x"], ["x", "y"]]), ValueError, "^rows: expected 1 cells in each, got 2 in row"),
         (lambda: show.table(["a"], [], "lr"), ValueError, "^align: "),
+        (lambda: show.table(["a"], [], caption="One."), ValueError, "^name: "),
+        (lambda: show.table(["a"], [], name="tab-one"), ValueError, "^name: "),
         (lambda: show.table(["a"], [], "x"), ValueError, "^align: "),
         (lambda: show.plot_log_log([1.0, 2.0], [1.0, 0.0]), ValueError, "^loss: expected positive"),
         (lambda: show.plot_log_log([1.0], [1.0, 2.0]), ValueError, "^loss: "),

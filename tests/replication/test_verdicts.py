@@ -1,14 +1,17 @@
-"""Verdicts: the vocabulary is closed, and what a notebook stores is what comes back."""
+"""Verdicts: the vocabulary is closed, what a notebook stores is what comes back, and the book's own keep the rules."""
 
 import json
+from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from replication.verdicts import MIME, NUMBERED, VERDICTS, Verdict, collect, objects
+from replication.verdicts import BOXES, CATALOGUE, FAILS, MIME, NUMBERED, READING, VERDICTS, Verdict, collect
 
-FIELDS = dict(item="Proposition 2.1", claim="$G$ is determined.", verdict=VERDICTS[2], evidence="A pair was found.")
+BOOK = Path(__file__).resolve().parents[2] / "book"
+FIELDS = dict(items=("Proposition 2.1",), claim="$G$ is determined.", verdict=FAILS)
+FIELDS |= dict(finding="It is not.", evidence="A pair was found.")
 
 
 def test_a_verdict_survives_a_notebook(tmp_path):
@@ -25,17 +28,36 @@ def test_a_verdict_survives_a_notebook(tmp_path):
 
 def test_every_verdict_renders():
     for verdict in VERDICTS:
-        bundle = Verdict(**FIELDS | dict(verdict=verdict, reading="Up to translation."))._repr_mimebundle_()
-        assert verdict in bundle["text/markdown"] and "Up to translation." in bundle["text/markdown"]
+        made = Verdict(**FIELDS | dict(verdict=verdict, reading="Up to translation.", aspect="every gate"))
+        box = made._repr_mimebundle_()["text/markdown"]
+        assert f"**Proposition 2.1, every gate: {verdict}.** It is not." in box
+        for text in ("*Claim.* $G$ is determined.", "*Reading.* Up to translation.", "*Evidence.* A pair was found."):
+            assert text in box
+        assert f":class: {BOXES[verdict]}\n:name: verdict-proposition-2-1-every-gate\n" in box
+    assert len(set(BOXES.values())) == len(VERDICTS)
+
+
+def test_titles_and_anchors_of_several_items():
+    several = Verdict(**FIELDS | dict(items=["Equation (8)", "Equation (10)", "Example x/||x||"]))
+    assert several.items == ("Equation (8)", "Equation (10)", "Example x/||x||")
+    assert several.title == "Equation (8), Equation (10) and Example x/||x||"
+    assert several.anchor == "verdict-equation-8-equation-10-and-example-x-x"
 
 
 @pytest.mark.parametrize(
     "change, error, message",
     [
-        (dict(verdict="true"), ValueError, "verdict: expected one of 'holds'"),
-        (dict(evidence=" "), ValueError, "evidence: expected a sentence"),
-        (dict(verdict=VERDICTS[1]), ValueError, "reading: expected the reading"),
-        (dict(item=3), TypeError, "item: expected a string, got int"),
+        (dict(verdict="true"), ValueError, "^verdict: expected one of 'holds'"),
+        (dict(evidence=" "), ValueError, "^evidence: expected a sentence"),
+        (dict(finding=""), ValueError, "^finding: expected a sentence"),
+        (dict(finding="one two three. " * 5 + "four."), ValueError, "^finding: .* got 16 words"),
+        (dict(finding="No full stop"), ValueError, "^finding: "),
+        (dict(verdict=READING), ValueError, "^reading: expected the reading"),
+        (dict(items="Proposition 2.1"), TypeError, "^items: expected names of objects"),
+        (dict(items=(3,)), TypeError, "^items: "),
+        (dict(items=()), ValueError, "^items: .* got none"),
+        (dict(items=("Proposition 2.1", "Theorem 9")), ValueError, r"^items: .* got \['Theorem 9'\]"),
+        (dict(claim=3), TypeError, "^claim: expected a string, got int"),
     ],
 )
 def test_bad_verdicts(change, error, message):
@@ -55,23 +77,9 @@ def test_bad_notebooks(tmp_path):
         collect([path])
 
 
-@pytest.mark.parametrize(
-    "item, expected",
-    [
-        ("Equation (4), Proposition 2.2", ("Equation (4)", "Proposition 2.2")),
-        ("Equations (8) and (10)", ("Equation (8)", "Equation (10)")),
-        ("Section 4, examples tanh, x^m (m >= 3)", ("Example tanh", "Example x^m")),
-        ("Section 4, example x / ||x||", ("Example x/||x||",)),
-        ("Table 1, row of Regime 1", ("Table 1",)),
-        ("Lemma B.1", ("Lemma B.1",)),
-        ("Equation (28), appendix A.2.2", ("Equation (28)",)),
-        ("Implication 1 (collapse)", ("Implication 1",)),
-        ("Limit: misspecification", ()),
-    ],
-)
-def test_objects_named_by_an_item(item, expected):
-    assert objects(item) == expected
-
-
-def test_every_numbered_object_names_itself():
-    assert [objects(name) for name in NUMBERED] == [(name,) for name in NUMBERED]
+def test_the_verdicts_of_the_book():
+    stored = [verdict for found in collect(BOOK.glob("*.ipynb")).values() for verdict in found]
+    assert len(CATALOGUE) == len(set(CATALOGUE)) and set(NUMBERED) <= set(CATALOGUE)
+    assert set(NUMBERED) <= {item for verdict in stored for item in verdict.items}
+    anchors = [verdict.anchor for verdict in stored]
+    assert [anchor for anchor in anchors if anchors.count(anchor) > 1] == []

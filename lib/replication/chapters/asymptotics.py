@@ -27,7 +27,8 @@ from logitmoe.em_algorithm import StoppingRule, em
 from logitmoe.fitting import random_start
 from logitmoe.gates import Gate, as_gate, identity
 from logitmoe.losses import VoronoiLoss, voronoi_loss_parts
-from logitmoe.measure import _FIELDS, DEFAULT_THETA, MixingMeasure, Theta
+from logitmoe.measure import _FIELDS as FIELDS
+from logitmoe.measure import DEFAULT_THETA, MixingMeasure, Theta
 from logitmoe.newton import log_likelihood_difference, mle
 
 from ..jobs import run_jobs
@@ -59,12 +60,12 @@ class Study:
         Sample sizes, ascending.
     replications : int
         Samples of each size.
-    near, far : int
-        Starts about the truth, at standard deviations `near_sd` and `far_sd` of every parameter.  The over-fitted cells
-        take turns: with k = k* + 1 start j has its extra atom at true atom j modulo k*.
-    wide : int
-        Starts that know nothing of the truth, at standard deviation `wide_sd`.
-    near_sd, far_sd, wide_sd : float
+    close_starts, far_starts : int
+        Starts about the truth, at standard deviations `close_sd` and `far_sd` of every parameter.  The cells that are
+        over-fitted take turns: with k = k* + 1 start j has its extra atom at true atom j modulo k*.
+    blind_starts : int
+        Starts that know nothing of the truth, at standard deviation `blind_sd`.
+    close_sd, far_sd, blind_sd : float
     extra : MixingMeasure, batch shape (E,), optional
         More starts, the same for all samples.
     em_iterations : int, default 0
@@ -97,12 +98,12 @@ class Study:
     domain: tuple[float, float] = (-3.0, 3.0)
     sizes: tuple[int, ...] = tuple(10**j for j in range(3, 13))
     replications: int = 40
-    near: int = 4
-    far: int = 2
-    wide: int = 2
-    near_sd: float = 0.3
+    close_starts: int = 4
+    far_starts: int = 2
+    blind_starts: int = 2
+    close_sd: float = 0.3
     far_sd: float = 1.0
-    wide_sd: float = 2.0
+    blind_sd: float = 2.0
     extra: MixingMeasure | None = None
     em_iterations: int = 0
     em_samples: int = 16
@@ -120,14 +121,15 @@ class Study:
             as_count(getattr(self, name), name)
         if self.k < self.truth.k:
             raise ValueError(message("k", f"at least k* = {self.truth.k}", self.k, "fit no fewer experts"))
-        for name in ("near", "far", "wide", "em_iterations"):
+        for name in ("close_starts", "far_starts", "blind_starts", "em_iterations"):
             as_count(getattr(self, name), name, minimum=0)
         if self.extra is not None:
             if not isinstance(self.extra, MixingMeasure) or len(self.extra.batch_shape) != 1 or self.extra.k != self.k:
                 want = f"measures of {self.k} atoms with one batch axis"
                 raise ValueError(message("extra", want, f"{self.extra}", "give a batch of starts"))
         if self.starts < 1:
-            raise ValueError(message("near, far, wide, extra", "at least one start", "none", "ask for one"))
+            names = "close_starts, far_starts, blind_starts, extra"
+            raise ValueError(message(names, "at least one start", "none", "ask for one"))
         if list(self.sizes) != sorted(set(self.sizes)) or not self.sizes:
             raise ValueError(message("sizes", "ascending sample sizes", self.sizes, "sort them"))
         if self.em_sizes is not None and (not self.em_sizes or not set(self.em_sizes) <= set(self.sizes)):
@@ -138,7 +140,8 @@ class Study:
     @property
     def starts(self) -> int:
         """Number of starts."""
-        return self.near + self.far + self.wide + (0 if self.extra is None else self.extra.batch_shape[0])
+        extra = 0 if self.extra is None else self.extra.batch_shape[0]
+        return self.close_starts + self.far_starts + self.blind_starts + extra
 
     @property
     def design(self):
@@ -155,17 +158,18 @@ class Study:
         return draw(self.truth, int(size), self._rng(size, 0), **options)
 
     def starting_points(self, size: int) -> MixingMeasure:
-        """Starts of the fits to the samples of one size: batch (replications, starts), near, far, wide and extra."""
+        """Starts of the fits to the samples of one size: batch (replications, starts), close, far, blind and extra."""
         rng, truth, R = self._rng(size, 1), self.truth, self.replications
         parts = []
-        for count, sd in ((self.near, self.near_sd), (self.far, self.far_sd)):
+        for count, sd in ((self.close_starts, self.close_sd), (self.far_starts, self.far_sd)):
             if count:
                 how = dict(size=(R, count), sd=sd, split_mass=True, cells=cells_in_turn(self.k, truth.k, count))
                 parts.append(near_truth(truth, self.k, rng, theta=self.theta, **how))
-        parts.append(random_start(self.k, truth.K, 1, rng, size=(R, self.wide), sd=self.wide_sd, theta=self.theta))
+        how = dict(size=(R, self.blind_starts), sd=self.blind_sd, theta=self.theta)
+        parts.append(random_start(self.k, truth.K, 1, rng, **how))
         if self.extra is not None:
             parts.append(self.extra.canonical().broadcast_to((R, *self.extra.batch_shape)))
-        joined = MixingMeasure(*(np.concatenate([getattr(G, name) for G in parts], axis=1) for name in _FIELDS))
+        joined = MixingMeasure(*(np.concatenate([getattr(G, name) for G in parts], axis=1) for name in FIELDS))
         return self.theta.clip(joined.in_gauge("last"))
 
 
@@ -178,31 +182,31 @@ class StudyResult:
     study : Study
     fits : MixingMeasure, batch shape (S, R, starts)
         Where the maximisation led from every start.
-    deficit : ndarray, shape (S, R, starts)
+    nats_behind : ndarray, shape (S, R, starts)
         Nats by which each of them is less likely than the best, zero or more.
     gain : ndarray, shape (S, R)
         Nats by which the best is more likely than the truth.
     reason : ndarray of str, shape (S, R, starts)
-    promise, smallest_eigenvalue, distance_to_bound : ndarray, shape (S, R, starts)
-        The certificates, see :class:`.MLEResult`.
+    predicted_gain, smallest_eigenvalue, distance_to_bound : ndarray, shape (S, R, starts)
+        The certificates, see :class:`.MLEResult`: what a full Newton step still promises in nats, and so on.
     n_iter : ndarray of int, shape (S, R, starts)
     em : MixingMeasure or None, batch shape (F, E)
         EM's result from the first start of the first E samples, for the F sizes `em_sizes`.
-    em_deficit : ndarray or None, shape (F, E)
+    em_nats_behind : ndarray or None, shape (F, E)
         Nats by which it is less likely than the best.
     """
 
     study: Study
     fits: MixingMeasure
-    deficit: np.ndarray
+    nats_behind: np.ndarray
     gain: np.ndarray
     reason: np.ndarray
-    promise: np.ndarray
+    predicted_gain: np.ndarray
     smallest_eigenvalue: np.ndarray
     distance_to_bound: np.ndarray
     n_iter: np.ndarray
     em: MixingMeasure | None = None
-    em_deficit: np.ndarray | None = None
+    em_nats_behind: np.ndarray | None = None
 
     @property
     def sizes(self) -> np.ndarray:
@@ -218,7 +222,7 @@ class StudyResult:
     @property
     def winner(self) -> tuple[np.ndarray, ...]:
         """Index of the best fit of each sample."""
-        return self.first(np.ones(self.deficit.shape, dtype=bool))[0]
+        return self.first(np.ones(self.nats_behind.shape, dtype=bool))[0]
 
     @property
     def best(self) -> MixingMeasure:
@@ -239,8 +243,8 @@ class StudyResult:
         found : ndarray of bool, shape (S, R)
             Whether one is allowed.
         """
-        deficit = np.where(allowed, self.deficit, np.inf)
-        return (*np.indices(self.gain.shape, sparse=True), deficit.argmin(axis=-1)), allowed.any(axis=-1)
+        behind = np.where(allowed, self.nats_behind, np.inf)
+        return (*np.indices(self.gain.shape, sparse=True), behind.argmin(axis=-1)), allowed.any(axis=-1)
 
     def using(self, starts) -> StudyResult:
         """The result that some of the starts alone would have given.
@@ -253,12 +257,12 @@ class StudyResult:
         Returns
         -------
         StudyResult
-            `study`, `em` and `em_deficit` are kept.
+            `study`, `em` and `em_nats_behind` are kept.
         """
         starts = np.asarray(starts)
         part = {name: getattr(self, name)[..., starts] for name in _PER_START}
-        least = part["deficit"].min(axis=-1, keepdims=True)
-        part |= {"deficit": part["deficit"] - least, "gain": self.gain - least[..., 0]}
+        least = part["nats_behind"].min(axis=-1, keepdims=True)
+        part |= {"nats_behind": part["nats_behind"] - least, "gain": self.gain - least[..., 0]}
         return replace(self, fits=self.fits[:, :, starts], **part)
 
     def loss(self, fits: MixingMeasure | None = None, r: float = 2.0) -> VoronoiLoss:
@@ -269,7 +273,7 @@ class StudyResult:
         """Hellinger distance from the true density; of the best fits or of those given."""
         return hellinger(self.best if fits is None else fits, self.study.truth, self.study.design, self.study.gate)
 
-    def pattern(self) -> np.ndarray:
+    def over_fitted_atom(self) -> np.ndarray:
         """The true atom (from 0) whose cell alone is over-fitted, for each fit; int, shape (S, R, starts).
 
         -1 where there is none: several cells, or none, have more than one atom, some cell is empty, or the infimum of
@@ -279,7 +283,9 @@ class StudyResult:
         over = parts.sizes > 1
         one = (over.sum(axis=-1) == 1) & (parts.sizes > 0).all(axis=-1) & np.isfinite(parts.t0)
         return np.where(one, over.argmax(axis=-1), -1)
-_PER_START = ("deficit", "reason", "promise", "smallest_eigenvalue", "distance_to_bound", "n_iter")
+
+
+_PER_START = ("nats_behind", "reason", "predicted_gain", "smallest_eigenvalue", "distance_to_bound", "n_iter")
 
 
 def parameter_errors(G: MixingMeasure, truth: MixingMeasure) -> tuple[np.ndarray, np.ndarray]:
@@ -345,8 +351,7 @@ def run_studies(studies: list[Study], *, executor: Executor | None = None, progr
         if not isinstance(study, Study):
             raise TypeError(message("studies", "a list of Study", f"a {type(study).__name__}", "build them first"))
     jobs = [(study, size) for study in studies for size in study.sizes]
-    records = [{"name": study.name} for study in studies]
-    parts = iter(run_jobs(_run, jobs, records=records, executor=executor, progress=progress))
+    parts = iter(run_jobs(_run, jobs, executor=executor, progress=progress))
     return [_assemble(study, [next(parts) for _ in study.sizes]) for study in studies]
 
 
@@ -356,24 +361,25 @@ def _run(study: Study, size: int) -> dict[str, np.ndarray]:
     data = WeightedPoints(data.points, data.weights[:, None])
     result = mle(data, starts, gate=study.gate, theta=study.theta, max_iter=study.max_iter)
     best = result.best()
-    out = {name: getattr(result.measure, name) for name in _FIELDS}
-    out |= {"deficit": np.maximum(best[:, None].gain(result), 0.0), "gain": best.gain(study.truth)}
-    out |= {name: getattr(result, name) for name in _PER_START if name != "deficit"}
+    out = {name: getattr(result.measure, name) for name in FIELDS}
+    out |= {"nats_behind": np.maximum(best[:, None].gain(result), 0.0), "gain": best.gain(study.truth)}
+    out["predicted_gain"] = result.promise
+    out |= {name: getattr(result, name) for name in _PER_START if name not in out}
     if study.em_iterations and (study.em_sizes is None or size in study.em_sizes):
         rule = StoppingRule("absolute", 0.0, study.em_iterations)
         part = slice(study.em_samples)
         fit = em(data[part, 0], starts[part, 0], gate=study.gate, theta=study.theta, stopping=rule)
-        out |= {f"em_{name}": getattr(fit.measure, name) for name in _FIELDS}
-        out["em_deficit"] = best[part].gain(fit)
+        out |= {f"em_{name}": getattr(fit.measure, name) for name in FIELDS}
+        out["em_nats_behind"] = best[part].gain(fit)
     return out
 
 
 def _assemble(study: Study, parts: list[dict[str, np.ndarray]]) -> StudyResult:
     names = dict.fromkeys(name for part in parts for name in part)
     arrays = {name: np.stack([part[name] for part in parts if name in part]) for name in names}
-    fits = MixingMeasure(*(arrays.pop(name) for name in _FIELDS))
+    fits = MixingMeasure(*(arrays.pop(name) for name in FIELDS))
     if study.em_iterations:
-        arrays["em"] = MixingMeasure(*(arrays.pop(f"em_{name}") for name in _FIELDS))
+        arrays["em"] = MixingMeasure(*(arrays.pop(f"em_{name}") for name in FIELDS))
     return StudyResult(study, fits, **arrays)
 
 
@@ -383,10 +389,10 @@ def distant_maxima(study: Study, rng, *, starts=100, least_loss=0.3) -> tuple[Mi
     Parameters
     ----------
     study : Study
-        Its truth, k, gate, domain, nodes, theta, `wide_sd` and `max_iter` are used.
+        Its truth, k, gate, domain, nodes, theta, `blind_sd` and `max_iter` are used.
     rng : numpy.random.Generator
     starts : int
-        Random starts, of standard deviation `wide_sd`.
+        Random starts, of standard deviation `blind_sd`.
     least_loss : float
         Smallest loss D_2, least over translations, of a maximum that counts as far.
 
@@ -412,7 +418,7 @@ def distant_maxima(study: Study, rng, *, starts=100, least_loss=0.3) -> tuple[Mi
     least_loss = float(as_float_array(least_loss, "least_loss", ndim=0))
     truth = study.truth
     data = expected(truth, 1.0, domain=study.domain, gate=study.gate, p=study.p)
-    start = random_start(study.k, truth.K, 1, rng, size=starts, sd=study.wide_sd, theta=study.theta)
+    start = random_start(study.k, truth.K, 1, rng, size=starts, sd=study.blind_sd, theta=study.theta)
     options = dict(gate=study.gate, theta=study.theta)
     found = mle(data, start, tol=1e-22, max_iter=study.max_iter, **options).measure
     divergence = log_likelihood_difference(truth, found, data, study.gate)
@@ -451,5 +457,5 @@ def equivalent_measure(G: MixingMeasure, study: Study, *, max_iter=2000) -> tupl
     found = mle(data, G, gate=study.gate, theta=study.theta, tol=1e-24, max_iter=max_iter).measure
     divergence = np.abs(log_likelihood_difference(study.truth, found, data, study.gate))
     shape = divergence.shape
-    difference = [np.abs(getattr(G, n) - getattr(found, n)).reshape(*shape, -1).max(axis=-1) for n in _FIELDS]
+    difference = [np.abs(getattr(G, n) - getattr(found, n)).reshape(*shape, -1).max(axis=-1) for n in FIELDS]
     return found, np.where(divergence <= SAME_DENSITY, np.max(difference, axis=0), np.nan)

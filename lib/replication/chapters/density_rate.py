@@ -18,7 +18,6 @@ import numpy as np
 from scipy import optimize, special
 
 from logitmoe.checks import as_count, as_float_array, message
-from logitmoe.divergences import _check_measures
 from logitmoe.em_algorithm import StoppingRule, em
 from logitmoe.fitting import random_start
 from logitmoe.information import score
@@ -146,9 +145,9 @@ def lipschitz_bound(G, G_other, radius_x=1.0, radius_gate=None):
     for value, name in ((G, "G"), (G_other, "G_other")):
         if not isinstance(value, MixingMeasure):
             raise TypeError(message(name, "a MixingMeasure", f"a {type(value).__name__}", "build one first"))
-    _check_measures(G, G_other)
-    if G.k != G_other.k:
-        raise ValueError(message("G_other", f"k = {G.k} atoms", f"{G_other.k}", "compare atom with atom"))
+    one, two = (f"k, K, d = {H.k}, {H.K}, {H.d}" for H in (G, G_other))
+    if one != two:
+        raise ValueError(message("G_other", f"{one}, as in G", two, "compare atom with atom"))
     radius_x = float(as_float_array(radius_x, "radius_x", ndim=0))
     radius_gate = radius_x if radius_gate is None else float(as_float_array(radius_gate, "radius_gate", ndim=0))
     if min(radius_x, radius_gate) < 0.0:

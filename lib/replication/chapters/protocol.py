@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from logitmoe.checks import as_count, as_float_array, as_generator, message
+from logitmoe.checks import as_count, as_float_array, message
 from logitmoe.compression import ChebyshevMoments, compress, compression_error
 from logitmoe.em_algorithm import FIRST_ORDER, StoppingRule, em
 from logitmoe.losses import voronoi_cells
-from logitmoe.measure import _FIELDS, MixingMeasure
+from logitmoe.measure import _FIELDS as FIELDS
+from logitmoe.measure import MixingMeasure
 
-from ..jobs import run_jobs
-from ..panels import Panel, PanelResult, ReportedLine, _assemble, _draw, _fitted_alike, _starts
+from ..lines import Replicates
+from ..panels import Panel, PanelResult, ReportedLine
+from ..runner import assemble, fitted_alike, run_chunks, starting_points
 
 __all__ = [
     "Lines",
@@ -114,7 +117,7 @@ def run_rules(
     """Fit the samples of several panels under several stopping rules, with one run of EM for each sample and start.
 
     Each run goes on to the largest number of iterations, whatever the rules say, so that a single rule that stops
-    early is cheaper with :func:`~replication.panels.run_panels`, whose numbers these are up to rounding.
+    early is cheaper with :func:`~replication.runner.run_panels`, whose numbers these are up to rounding.
 
     Parameters
     ----------
@@ -123,7 +126,7 @@ def run_rules(
     rules : iterable of StoppingRule
         With different names and one number of iterations.
     executor, progress
-        As for :func:`~replication.panels.run_panels`.
+        As for :func:`~replication.runner.run_panels`.
 
     Returns
     -------
@@ -151,41 +154,27 @@ def run_rules(
         if panel.order is None:
             raise ValueError(message("panels", "compressed samples", f"{panel.name} with raw points", "set an order"))
 
-    groups: dict[str, list[int]] = {}
-    for position, panel in enumerate(panels):
-        groups.setdefault(panel._samples_key(), []).append(position)
-    chunks = []
-    for group in groups.values():
-        units = panels[group[0]]._units()
-        samples = max(1, CHUNK // max(map(len, _fitted_alike([panels[position] for position in group], rules=True))))
-        chunks += [(group, units[first : first + samples]) for first in range(0, len(units), samples)]
-    outputs = run_jobs(
-        _rules_chunk,
-        [([panels[position] for position in group], rules, units) for group, units in chunks],
-        executor=executor,
-        progress=progress,
-        records=[panel.record() | {"rules": [asdict(rule) for rule in rules]} for panel in panels],
-    )
+    def samples(group):
+        return max(1, CHUNK // max(map(len, fitted_alike(group, rules=True))))
+
+    parts = run_chunks(partial(_rules_chunk, rules=rules), panels, samples, executor=executor, progress=progress)
     results = []
-    for position, panel in enumerate(panels):
+    for panel, chunks in zip(panels, parts, strict=True):
         results.append({})
         for rule in rules:
-            parts = []
-            for (group, _), output in zip(chunks, outputs, strict=True):
-                if position in group:
-                    prefix = f"{group.index(position)}/{rule.name}/"
-                    parts.append({k.removeprefix(prefix): v for k, v in output.items() if k.startswith(prefix)})
-            results[-1][rule.name] = _assemble(replace(panel, stopping=rule), parts)
+            prefix = f"{rule.name}/"
+            of_rule = [{k.removeprefix(prefix): v for k, v in c.items() if k.startswith(prefix)} for c in chunks]
+            results[-1][rule.name] = assemble(replace(panel, stopping=rule), of_rule)
     return results
 
 
-def _rules_chunk(panels: list[Panel], rules: list[StoppingRule], units: list[tuple[int, int]]) -> dict[str, np.ndarray]:
+def _rules_chunk(panels: list[Panel], units: list[tuple[int, int]], rules: list[StoppingRule]) -> dict[str, np.ndarray]:
     """Draw the samples of one chunk, follow their paths under every panel; keys are "position/rule/field"."""
     common = panels[0]
-    data = ChebyshevMoments.stack(compress(*_draw(common, n, r), common.truth.K, p=common.order) for n, r in units)
+    data = ChebyshevMoments.stack(compress(*common.sample(n, r), common.truth.K, p=common.order) for n, r in units)
     out = {}
-    for positions in _fitted_alike(panels, rules=True):
-        starts = _starts([panels[position] for position in positions], units)
+    for positions in fitted_alike(panels, rules=True):
+        starts = starting_points([panels[position] for position in positions], units)
         for name, fields in _stops(panels[positions[0]], data, starts, rules).items():
             for row, position in enumerate(positions):
                 out |= {f"{position}/{name}/{field}": value[row] for field, value in fields.items()}
@@ -198,7 +187,7 @@ def _stops(panel: Panel, data: ChebyshevMoments, starts: MixingMeasure, rules: l
     shape, last = starts.batch_shape, rules[0].max_iter
     never = StoppingRule("absolute", 0.0, last)
     length = last + 1
-    paths = {letter: np.empty((*shape, length, *getattr(starts, letter).shape[2:])) for letter in _FIELDS}
+    paths = {letter: np.empty((*shape, length, *getattr(starts, letter).shape[2:])) for letter in FIELDS}
     values, error = np.empty((*shape, length)), np.full(shape, np.inf)
     used = np.zeros(shape, dtype=int)
     order = min(FIRST_ORDER, data.order)
@@ -212,7 +201,7 @@ def _stops(panel: Panel, data: ChebyshevMoments, starts: MixingMeasure, rules: l
         )
         ended = run.trace.log_likelihood.shape[-1]  # all fits may have come to a halt before the last iteration
         take = np.minimum(np.arange(length), ended - 1)
-        for letter in _FIELDS:
+        for letter in FIELDS:
             paths[letter][row, column] = getattr(run.trace.measure, letter)[:, take]
         values[row, column] = run.trace.log_likelihood[:, take]
         error[row, column] = compression_error(run.measure, sample, panel.gate, order)
@@ -220,7 +209,7 @@ def _stops(panel: Panel, data: ChebyshevMoments, starts: MixingMeasure, rules: l
         if order == data.order:
             break
         order = min(2 * order, data.order)
-    change = [np.abs(np.diff(paths[letter], axis=2)) for letter in _FIELDS]
+    change = [np.abs(np.diff(paths[letter], axis=2)) for letter in FIELDS]
     step = np.max([c.reshape(*c.shape[:3], -1).max(axis=-1) for c in change], axis=0)
     rows, columns = np.indices(shape)
     out = {}
@@ -228,14 +217,14 @@ def _stops(panel: Panel, data: ChebyshevMoments, starts: MixingMeasure, rules: l
         met = rule.met(values[..., :-1], values[..., 1:], step)
         converged = met.any(axis=-1)
         n_iter = np.where(converged, met.argmax(axis=-1) + 1, last)
-        end = MixingMeasure(*(paths[letter][rows, columns, n_iter] for letter in _FIELDS))
-        fields = {letter: getattr(end, letter) for letter in _FIELDS}
+        end = MixingMeasure(*(paths[letter][rows, columns, n_iter] for letter in FIELDS))
+        fields = {letter: getattr(end, letter) for letter in FIELDS}
         fields["log_likelihood"] = values[rows, columns, n_iter]
         fields["n_iter"], fields["order"], fields["compression_error"] = n_iter, used, error
         fields["reason"] = np.where(converged, rule.name, "max_iter").astype("<U10")
         fields["at_bound"] = panel.theta.touches(end)
         at = np.minimum(n_iter[..., None], np.array((0, *panel.checkpoints)))
-        for letter in _FIELDS:
+        for letter in FIELDS:
             fields[f"path_{letter}"] = paths[letter][rows[..., None], columns[..., None], at]
         fields["path_log_likelihood"] = values[rows[..., None], columns[..., None], at]
         out[rule.name] = fields
@@ -351,7 +340,7 @@ class Lines:
             out = np.maximum(out, np.divide(excess, side, out=far, where=side > 0.0))
         return out
 
-    def near(
+    def agrees_with(
         self, reported: ReportedLine, *, stretch=1.0, level: float = 0.95, other_fits: float = np.inf
     ) -> np.ndarray:
         """Whether a reported line is within the noise of each setting, bool of shape (...).
@@ -366,7 +355,7 @@ class Lines:
     def box(
         self, reported: ReportedLine, *, stretch=1.0, level: float = 0.95, other_fits: float = np.inf
     ) -> np.ndarray:
-        """The lines that are `near` each setting, were they printed with the digits of `reported`.
+        """The lines that agree with each setting, were they printed with the digits of `reported`.
 
         Returns
         -------
@@ -417,25 +406,15 @@ def fit_lines(sizes, losses, *, rng: np.random.Generator, every=None, degree: in
     TypeError, ValueError
         If shapes do not fit, a size or a mean is not positive, a loss is negative, or a count is too small.
     """
-    rng, resamples = as_generator(rng), as_count(resamples, "resamples")
-    losses = as_float_array(losses, "losses")
     sizes = as_float_array(sizes, "sizes", ndim=1)
-    if losses.ndim < 2 or losses.shape[-2] != sizes.size or losses.shape[-1] < 2:
-        expected = f"shape (..., {sizes.size}, R) with R >= 2"
-        raise ValueError(message("losses", expected, f"{losses.shape}", "give one row for each size"))
-    if losses.min() < 0.0 or not (losses.max(axis=-1) > 0.0).all():
-        raise ValueError(message("losses", "numbers >= 0 with positive means", f"{losses.min()}", "check them"))
-    S, R = losses.shape[-2:]
+    losses = as_float_array(losses, "losses", shape=(..., sizes.size, None))
+    replicates = Replicates(losses, "losses", rng=rng, resamples=resamples, counts=True)
     every = sizes if every is None else as_float_array(every, "every", ndim=1)
     weights = line_weights(sizes, every, min(degree, max(1, len(set(sizes)) - 1)) if every is sizes else degree)
-    flat = losses.reshape(-1, S, R)
-    # Replications drawn, counted; a sample without any of the positive losses of a size cannot be put on a log scale.
-    counts = rng.multinomial(R, np.full(R, 1.0 / R), size=(S, resamples)) / R
-    means = np.maximum(np.einsum("fsr,sbr->fsb", flat, counts, optimize=True), np.finfo(float).tiny)
-    logs = np.concatenate([np.log(flat.mean(axis=-1))[..., None], np.log(means)], axis=-1)
-    slopes, levels = (np.einsum("s,fsb->fb", w, logs).reshape(*losses.shape[:-2], -1) for w in weights)
-    size = float(np.exp(np.log(every).mean()))
-    return Lines(size, R, S * R, slopes[..., 0], levels[..., 0], slopes[..., 1:], levels[..., 1:])
+    found, drawn = replicates.lines(weights.T)
+    slopes, levels = np.moveaxis(drawn, (-1, 0), (0, -1))
+    size, R = float(np.exp(np.log(every).mean())), losses.shape[-1]
+    return Lines(size, R, sizes.size * R, found[..., 0], found[..., 1], slopes, levels)
 
 
 def main_effects(values, names) -> dict[str, float]:

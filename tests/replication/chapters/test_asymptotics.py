@@ -20,8 +20,8 @@ THETA = lm.Theta(3.0, 10.0, 10.0, 10.0)
 TRUTH = lm.MixingMeasure.from_vector([-0.5, 1.2, 2.1, 3.6, -2.5, 3.6], 2, 2, 1)  # Regime 1
 CONSTANT = lm.MixingMeasure.from_vector([0.4, 0.5, 1.9, -1.0, -3.9, 0.0], 2, 2, 1)  # expert 2 is constant
 SPLIT = constant_split(CONSTANT, fraction=0.4, probabilities=[0.45, 0.55]).other
-OVER = Study("over", CONSTANT, 3, sizes=(10**6, 10**10), replications=5, near=2, far=1, wide=1, theta=THETA,
-             extra=lm.MixingMeasure.stack([SPLIT]), max_iter=150)  # fmt: skip
+OVER = Study("over", CONSTANT, 3, sizes=(10**6, 10**10), replications=5, close_starts=2, far_starts=1,
+             blind_starts=1, theta=THETA, extra=lm.MixingMeasure.stack([SPLIT]), max_iter=150)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,9 @@ def over():
 
 @pytest.fixture(scope="module")
 def exact():
-    study = Study("exact", TRUTH, 2, sizes=(10**6, 10**8, 10**10), replications=40, near=2, far=1, wide=0, theta=THETA,
-                  em_iterations=3, em_samples=2, em_sizes=(10**8, 10**10))  # fmt: skip
+    counts = dict(replications=40, close_starts=2, far_starts=1, blind_starts=0)
+    em = dict(em_iterations=3, em_samples=2, em_sizes=(10**8, 10**10))
+    study = Study("exact", TRUTH, 2, sizes=(10**6, 10**8, 10**10), theta=THETA, **counts, **em)
     return run_studies([study], executor=SerialExecutor())[0]
 
 
@@ -54,7 +55,7 @@ def test_the_rate_is_there_and_not_planted_by_the_starts(exact):
 
 
 def test_samples_are_determined_by_the_seed_and_shared(exact):
-    other = replace(exact.study, k=3, near=1, replications=3)
+    other = replace(exact.study, k=3, close_starts=1, replications=3)
     assert np.array_equal(other.samples(10**6).weights, exact.study.samples(10**6).weights[:3])
     assert not np.array_equal(replace(other, seed=1).samples(10**6).weights, other.samples(10**6).weights)
     points = replace(other, method="points", sizes=(1000,), em_sizes=None)
@@ -64,7 +65,7 @@ def test_samples_are_determined_by_the_seed_and_shared(exact):
 def test_results_do_not_depend_on_the_executor():
     study = replace(OVER, replications=2, max_iter=30)
     serial, threads = (run_studies([study], executor=e)[0] for e in (SerialExecutor(), ThreadPoolExecutor(2)))
-    assert np.array_equal(serial.deficit, threads.deficit)
+    assert np.array_equal(serial.nats_behind, threads.nats_behind)
     assert np.array_equal(serial.fits.a, threads.fits.a)
 
 
@@ -78,42 +79,42 @@ def test_starts_are_normalised_in_theta_and_take_turns():
     sizes = voronoi_loss_parts(near, CONSTANT).sizes
     assert np.array_equal(sizes.argmax(axis=-1), np.broadcast_to([0, 1] * 3, (4, 6)))
     assert lm.voronoi_loss(near, CONSTANT).max() < 0.3
-    wide = replace(OVER, near=0, far=0, wide=2, extra=None).starting_points(10**6)
+    wide = replace(OVER, close_starts=0, far_starts=0, blind_starts=2, extra=None).starting_points(10**6)
     assert wide.batch_shape == (5, 2) and lm.voronoi_loss(wide, CONSTANT, gauge="infimum").min() > 0.5
     split = G[:, -1]
     assert lm.voronoi_loss(split, SPLIT, gauge="infimum").max() < 1e-12
 
 
-def test_deficits_and_gains(over):
-    assert (over.deficit >= 0.0).all() and (over.deficit.min(axis=-1) == 0.0).all()
+def test_what_fits_are_behind_and_gain(over):
+    assert (over.nats_behind >= 0.0).all() and (over.nats_behind.min(axis=-1) == 0.0).all()
     i, r = 1, 3
     data = OVER.samples(10**10)[r]
-    best, worst = over.best[i, r], over.fits[i, r][int(over.deficit[i, r].argmax())]
+    best, worst = over.best[i, r], over.fits[i, r][int(over.nats_behind[i, r].argmax())]
     assert over.gain[i, r] == pytest.approx(lm.log_likelihood(best, data) - lm.log_likelihood(CONSTANT, data), abs=1e-4)
     expectation = lm.log_likelihood(best, data) - lm.log_likelihood(worst, data)
-    assert over.deficit[i, r].max() == pytest.approx(expectation, abs=1e-4)
+    assert over.nats_behind[i, r].max() == pytest.approx(expectation, abs=1e-4)
 
 
 def test_fewer_starts_give_what_a_study_with_them_alone_would(over):
     part = over.using([0, 3])
     alone = run_studies([replace(OVER, sizes=(10**10,), max_iter=150)], executor=SerialExecutor())[0].using([0, 3])
-    assert part.deficit[1] == pytest.approx(alone.deficit[0], abs=1e-12)
-    assert (part.gain <= over.gain).all() and (part.deficit.min(axis=-1) == 0.0).all()
-    lost = np.minimum(over.deficit[..., 0], over.deficit[..., 3])
+    assert part.nats_behind[1] == pytest.approx(alone.nats_behind[0], abs=1e-12)
+    assert (part.gain <= over.gain).all() and (part.nats_behind.min(axis=-1) == 0.0).all()
+    lost = np.minimum(over.nats_behind[..., 0], over.nats_behind[..., 3])
     assert part.gain == pytest.approx(over.gain - lost, abs=1e-12)
     assert np.array_equal(part.fits.b[:, :, 1], over.fits.b[:, :, 3])
 
 
-def test_patterns_are_the_cells_that_have_two_atoms(over):
-    pattern = over.pattern()
+def test_the_over_fitted_atom_is_that_whose_cell_has_two_atoms(over):
+    doubled = over.over_fitted_atom()
     parts = over.loss(over.fits)
     for j in (0, 1):
-        assert (parts.sizes[pattern == j, j] == 2).all() and (parts.sizes[pattern == j, 1 - j] == 1).all()
-    index, found = over.first(pattern == 1)
+        assert (parts.sizes[doubled == j, j] == 2).all() and (parts.sizes[doubled == j, 1 - j] == 1).all()
+    index, found = over.first(doubled == 1)
     assert found[1].all()
-    assert (pattern[index][found] == 1).all()
-    assert (over.deficit[index][1] <= np.where(pattern[1] == 1, over.deficit[1], np.inf).min(axis=-1)).all()
-    nothing, found = over.first(np.zeros(over.deficit.shape, dtype=bool))
+    assert (doubled[index][found] == 1).all()
+    assert (over.nats_behind[index][1] <= np.where(doubled[1] == 1, over.nats_behind[1], np.inf).min(axis=-1)).all()
+    nothing, found = over.first(np.zeros(over.nats_behind.shape, dtype=bool))
     assert not found.any() and over.fits[nothing].batch_shape == (2, 5)
 
 
@@ -122,7 +123,7 @@ def test_along_the_split_the_loss_stays_at_equal_likelihood(over):
     loss = over.loss(over.fits).total
     assert np.median(loss[1, :, -1]) > 0.2
     two = run_studies([replace(OVER, k=2, sizes=(10**10,), extra=None)], executor=SerialExecutor())[0]
-    assert (over.gain[1] - over.deficit[1, :, -1] > two.gain[0] - 0.01).all()
+    assert (over.gain[1] - over.nats_behind[1, :, -1] > two.gain[0] - 0.01).all()
     assert (over.hellinger() < 3.0 / np.sqrt(over.sizes[:, None])).all()
 
 
@@ -130,11 +131,11 @@ def test_em_runs_from_the_first_start(exact):
     rule = lm.StoppingRule("absolute", 0.0, 3)
     data, start = exact.study.samples(10**8)[1], exact.study.starting_points(10**8)[1, 0]
     fit = lm.em(data, start, theta=THETA, stopping=rule)
-    assert exact.em.batch_shape == exact.em_deficit.shape == (2, 2)
+    assert exact.em.batch_shape == exact.em_nats_behind.shape == (2, 2)
     assert exact.em_sizes.tolist() == [10**8, 10**10]
     assert exact.em[0, 1].to_vector() == pytest.approx(fit.measure.to_vector(), abs=1e-12)
     gap = lm.log_likelihood(exact.best[1, 1], data) - fit.log_likelihood
-    assert exact.em_deficit[0, 1] == pytest.approx(gap, rel=1e-6, abs=1e-6)
+    assert exact.em_nats_behind[0, 1] == pytest.approx(gap, rel=1e-6, abs=1e-6)
 
 
 def test_sizes_of_em(exact, over):
@@ -158,7 +159,7 @@ def test_parameter_errors():
 
 def test_distant_maxima_finds_the_exchange_and_nothing_where_there_is_none():
     pair = exchange()
-    study = Study("exchange", pair.measure, 3, wide_sd=3.0, max_iter=300)
+    study = Study("exchange", pair.measure, 3, blind_sd=3.0, max_iter=300)
     found, divergence, loss = distant_maxima(study, np.random.default_rng(0), starts=60)
     assert abs(divergence[0]) < 1e-16 and loss.min() >= 0.3
     assert lm.voronoi_loss(found[0], pair.other, gauge="infimum") < 1e-4
@@ -189,9 +190,9 @@ def test_equivalent_measure():
     [
         ({"k": 1}, ValueError, "at least k"),
         ({"replications": 0}, ValueError, "replications"),
-        ({"near": -1}, ValueError, "near"),
+        ({"close_starts": -1}, ValueError, "close_starts"),
         ({"k": 2.5}, TypeError, "k"),
-        ({"near": 0, "far": 0, "wide": 0, "extra": None}, ValueError, "at least one start"),
+        ({"close_starts": 0, "far_starts": 0, "blind_starts": 0, "extra": None}, ValueError, "at least one start"),
         ({"sizes": (100, 10)}, ValueError, "ascending"),
         ({"sizes": ()}, ValueError, "ascending"),
         ({"truth": lm.MixingMeasure.stack([CONSTANT])}, ValueError, "one MixingMeasure"),

@@ -20,8 +20,9 @@ from replication.chapters.protocol import (
 )
 from replication.jobs import SerialExecutor
 from replication.lines import power_law
-from replication.panels import FIGURE_1A, FIGURE_1B, FIGURE_2C, FIGURE_2D, FIGURES, ReportedLine, run_panel
-from replication.paper import TABLE_2
+from replication.panels import ReportedLine
+from replication.paper import FIGURE_1A, FIGURE_1B, FIGURE_2C, FIGURE_2D, FIGURES, TABLE_2
+from replication.runner import run_panel
 from replication.starts import near_truth
 
 RULES = [StoppingRule(name, max_iter=60) for name in ("relative", "absolute", "parameters")]
@@ -223,7 +224,7 @@ def test_the_box_holds_a_line_of_the_same_setting_about_as_often_as_it_says():
     for i in range(trials):
         log_constant = float(theirs.log_level[i] - theirs.slope[i] * np.log(theirs.size))
         line = ReportedLine(float(theirs.slope[i]), log_constant, True, "a test")
-        hits += bool(lines.near(line, other_fits=other)[i])
+        hits += bool(lines.agrees_with(line, other_fits=other)[i])
     assert 0.92 <= hits / trials <= 0.99  # nominal 0.95, standard error 0.011
 
 
@@ -245,7 +246,7 @@ def test_near_is_inside_the_box(stretch):
     box = lines.box(line, stretch=stretch, other_fits=40)
     point = np.array([line.slope, np.log(line(lines.size))])
     inside = ((box[..., 0] <= point) & (point <= box[..., 1])).all(axis=-1)
-    near = lines.near(line, stretch=stretch, other_fits=40)
+    near = lines.agrees_with(line, stretch=stretch, other_fits=40)
     assert (inside == near).all() and 3 < near.sum() < 297
     at_end = lines.distance(lines.slope, lines.intervals(0.975)[1][:, 1])
     assert at_end == pytest.approx(np.ones(300)) and (lines.distance(lines.slope, lines.log_level) == 0.0).all()
