@@ -29,7 +29,7 @@ from replication.pairs import gating_copies
 from replication.paper import TABLE_2, TABLE_3
 from replication.taylor import Term, rank_decision, taylor_terms
 
-__all__ = ["Case", "cases", "functions_of_order_three", "path_order", "split_functions"]
+__all__ = ["Case", "cases", "functions_of_order_three", "path_order", "split_functions", "squared_distances"]
 
 DIGITS = 50
 #: Sizes at which a path is evaluated.
@@ -87,8 +87,8 @@ class Case:
 # F along a path
 
 
-def path_order(path, G, sizes=SIZES):
-    """Slope of log F against log eps along a path, between the two smallest sizes, with 50 digits.
+def squared_distances(path, G, sizes):
+    """F along a path, with 50 digits.
 
     Parameters
     ----------
@@ -96,6 +96,35 @@ def path_order(path, G, sizes=SIZES):
         Maps eps (mpf) to atoms, a list of (mass, beta1, a, b).
     G : MixingMeasure
         The truth, without batch axes, d = 1, K = 2.
+    sizes : sequence of float
+        Values of eps.
+
+    Returns
+    -------
+    ndarray, shape of `sizes`
+
+    Raises
+    ------
+    ValueError
+        If G does not fit, or F is not above its rounding error somewhere: larger sizes are needed, or F is zero on the
+        path.
+    """
+    if G.batch_shape or G.d != 1 or G.K != 2:
+        raise ValueError(message("G", "one measure with d = 1 and K = 2", f"{G!r}", "index it first"))
+    with mpmath.workdps(DIGITS):
+        values = np.array([float(_squared_distance(path(mpmath.mpf(e)), G)) for e in sizes])
+    if values.min() < 10.0 ** (10 - 2 * DIGITS):
+        raise ValueError(message("path", "F above rounding", f"{values.min():.0e}", "use larger sizes"))
+    return values
+
+
+def path_order(path, G, sizes=SIZES):
+    """Slope of log F against log eps along a path, between the two smallest sizes, with 50 digits.
+
+    Parameters
+    ----------
+    path, G
+        As in :func:`squared_distances`.
     sizes : sequence of float
         At least two, descending.
 
@@ -106,22 +135,13 @@ def path_order(path, G, sizes=SIZES):
     Raises
     ------
     ValueError
-        If the slopes between neighbouring sizes have not settled to 0.02, or F is not above its rounding error: smaller
-        sizes are needed, or F is zero on the path.
+        If the slopes between neighbouring sizes have not settled to 0.02 (smaller sizes are needed), or as in
+        :func:`squared_distances`.
     """
-    if G.batch_shape or G.d != 1 or G.K != 2:
-        raise ValueError(message("G", "one measure with d = 1 and K = 2", f"{G!r}", "index it first"))
-    with mpmath.workdps(DIGITS):
-        values = [_squared_distance(path(mpmath.mpf(e)), G) for e in sizes]
-        if min(values) < mpmath.mpf(10) ** (10 - 2 * DIGITS):
-            raise ValueError(message("path", "F above rounding", mpmath.nstr(min(values), 3), "use larger sizes"))
-        slopes = [
-            float(mpmath.log(new / old) / mpmath.log(mpmath.mpf(e) / mpmath.mpf(d)))
-            for old, new, d, e in zip(values, values[1:], sizes, sizes[1:], strict=False)
-        ]
+    slopes = np.diff(np.log(squared_distances(path, G, sizes))) / np.diff(np.log(sizes))
     if np.ptp(slopes) > 0.02:
         raise ValueError(message("sizes", "sizes at which the order has settled", f"slopes {slopes}", "use smaller"))
-    return slopes[-1]
+    return float(slopes[-1])
 
 
 def _squared_distance(atoms, G):

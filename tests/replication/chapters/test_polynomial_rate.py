@@ -4,8 +4,15 @@ import mpmath
 import numpy as np
 import pytest
 
-from logitmoe import MixingMeasure
-from replication.chapters.polynomial_rate import Case, cases, functions_of_order_three, path_order, split_functions
+from logitmoe import MixingMeasure, density, uniform_design
+from replication.chapters.polynomial_rate import (
+    Case,
+    cases,
+    functions_of_order_three,
+    path_order,
+    split_functions,
+    squared_distances,
+)
 from replication.paper import TABLE_2, TABLE_3
 from replication.taylor import rank_decision
 
@@ -45,6 +52,14 @@ def test_a_path_inside_the_set_has_no_order():
 def test_the_order_of_a_path_that_is_not_a_power_is_refused():
     with pytest.raises(ValueError, match="settled"):
         path_order(lambda eps: _atoms(TABLE_3, eps + mpmath.mpf("1e-5")), TABLE_3)
+
+
+def test_squared_distances_are_those_of_the_densities():
+    design = uniform_design(nodes=16, panels=4)
+    G = TABLE_3.split(1, b=[[[0.3], [0.0]], [[-0.3], [0.0]]])
+    expected = design.mean(((density(G, design.points) - density(TABLE_3, design.points)) ** 2).sum(axis=0))
+    found = squared_distances(lambda eps: _atoms(TABLE_3, eps), TABLE_3, [0.3])
+    np.testing.assert_allclose(found, [expected], rtol=1e-9)
 
 
 def test_order_follows_the_pace_of_a_path():
