@@ -54,6 +54,7 @@ def test_public_objects_document_their_parameters(name):
 
 @pytest.mark.parametrize("package", ["matplotlib", "mpmath", "sympy", "tqdm"])
 def test_the_library_itself_needs_numpy_and_scipy_alone(package):
+    # What a function imports only when it runs: tests/test_architecture.py reads the code for that.
     code = f"import sys, logitmoe; sys.exit({package!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

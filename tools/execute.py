@@ -10,6 +10,7 @@ figures' descriptions. The book is built by the same code (`_ext/run_chapters.py
 
 import argparse
 import asyncio
+import atexit
 import os
 import re
 import signal
@@ -107,8 +108,10 @@ class Run:
         self.clients.append(client)
         try:
             asyncio.run(client.async_execute(env=environment))
-        except (nbclient.exceptions.CellExecutionError, nbclient.exceptions.DeadKernelError) as error:
+        except (nbclient.exceptions.CellExecutionError, RuntimeError) as error:  # the latter: the kernel died
             raise ChapterError(describe(path, notebook, error)) from error
+        finally:
+            atexit.unregister(client._cleanup_kernel)  # nbclient leaves it there if the kernel dies at its start
         write(target, nbformat.writes(normalise(notebook)) + "\n")
         return time.monotonic() - started
 

@@ -1,4 +1,17 @@
-"""Softmax gating multinomial logistic mixtures of experts: the estimator."""
+"""Softmax gating multinomial logistic mixtures of experts: the estimator, with NumPy and SciPy alone.
+
+The modules, from the top: each stands on those below it.
+
+- `fitting` : starts, and `fit`, from covariates and labels to a fitted model
+- `newton` : `mle`, the maximum itself;  `compression` : a sample of any size as a few Chebyshev moments
+- `em_algorithm` : `em`, with the solver of its M-step in `multinomial`
+- `information` : derivatives of the density, Fisher information, standard errors
+- `losses`, `divergences` : how far a fit is from a truth, in parameters and in density
+- `data` : weighted points, the one form of data that all of the above see
+- `model` : density, log-likelihood, posterior, samples
+- `measure`, `gates` : the parameters, in the paper's letters, and the maps M of the gate
+- `checks`, `files` : arguments and files that are not what they should be
+"""
 
 from .compression import ChebyshevMoments, compress
 from .data import WeightedPoints

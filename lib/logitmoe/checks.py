@@ -1,29 +1,26 @@
-"""Checks of arguments, shared by every module.
+"""Checks of arguments, at the door of every public function: what comes in is checked once, and trusted inside.
 
-Each function returns the checked value in the form that the library computes with, or raises an error that
-names the argument, what was expected, what came and what to do. ``TypeError`` is for values of a wrong kind,
-``ValueError`` for values of the right kind that are out of range, not finite or of a wrong shape.
+Each function returns the checked value in the form that the library computes with. An error names the argument, what
+was expected, what came and what to do: ``TypeError`` for a value of a wrong kind, ``ValueError`` for one of the right
+kind that is out of range, not finite or of a wrong shape. Measures are checked by `logitmoe.measure.single` and `pair`.
 """
 
 from __future__ import annotations
 
+from math import inf
 from operator import index as as_index
 
 import numpy as np
 
-__all__ = ["as_count", "as_covariates", "as_float_array", "as_generator", "as_labels", "message"]
-
+__all__ = [
+    "as_count", "as_covariates", "as_float_array", "as_generator", "as_instance", "as_interval", "as_labels",
+    "as_number", "as_shape", "broadcast_shapes", "message",
+]  # fmt: skip
 
 
 def message(name, expected, got, remedy):
     """Text of an error: the argument, what was expected, what came, what to do."""
     return f"{name}: expected {expected}, got {got}; {remedy}."
-
-
-def _describe_shape(shape):
-    """Text of a shape specification: ``...`` for any leading axes, ``*`` for an axis of any length."""
-    entries = ["..." if n is ... else "*" if n is None else str(n) for n in shape]
-    return f"({', '.join(entries)}{',' if len(entries) == 1 else ''})"
 
 
 def _matches(shape, expected):
@@ -33,134 +30,116 @@ def _matches(shape, expected):
         if len(shape) < len(expected):
             return False
         shape = shape[len(shape) - len(expected) :]
-    return len(shape) == len(expected) and all(
-        want is None or have == want for have, want in zip(shape, expected, strict=True)
-    )
-
-
-def _first_not_finite(array):
-    """Index (tuple) of the first entry, in C order, that is NaN or infinite."""
-    flat = int(np.argmin(np.isfinite(array)))
-    return tuple(int(i) for i in np.unravel_index(flat, array.shape))
+    return len(shape) == len(expected) and all(n in (None, m) for m, n in zip(shape, expected, strict=True))
 
 
 def as_float_array(value, name, ndim=None, shape=None):
-    """Return `value` as an array of finite float64.
+    """Return `value` as an array of finite float64, not copied if it is one.
 
     Parameters
     ----------
     value : array_like
-        Real numbers. Not copied when it already is a float64 array.
+        Real numbers.
     name : str
-        The argument's name, for the error message.
+        The argument's name, for the error message; likewise below.
     ndim : int, optional
         Required number of axes.
     shape : tuple, optional
-        Required shape. An entry ``None`` stands for any length; a leading ``...`` for any number of leading
-        (batch) axes.
-
-    Returns
-    -------
-    ndarray of float64
+        Required shape: None stands for any length, a leading ``...`` for any number of leading (batch) axes.
 
     Raises
     ------
-    TypeError
-        If the values are not real numbers (text, complex, objects).
-    ValueError
-        If `value` is ragged, has a wrong number of axes or shape, or holds a NaN or an infinity.
+    TypeError, ValueError
+        If the values are not real numbers, or are ragged, of another shape, or not finite (the first is named).
     """
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise ValueError(
-            message(name, "a rectangular array of real numbers", "rows of unequal length", "pad or drop rows")
-        ) from error
+        got, remedy = "rows of unequal length", "pad or drop rows"
+        raise ValueError(message(name, "a rectangular array of real numbers", got, remedy)) from error
     if array.dtype.kind not in "biuf":
         raise TypeError(message(name, "real numbers", f"dtype {array.dtype}", "convert it to floats"))
     array = array.astype(np.float64, copy=False)
     if ndim is not None and array.ndim != ndim:
         raise ValueError(message(name, f"{ndim} axes", f"shape {array.shape}", "reshape it or add the missing axes"))
     if shape is not None and not _matches(array.shape, shape):
-        raise ValueError(
-            message(name, f"shape {_describe_shape(shape)}", f"shape {array.shape}", "make the shapes agree")
-        )
+        entries = ["..." if n is ... else "*" if n is None else str(n) for n in shape]
+        expected = f"shape ({', '.join(entries)}{',' if len(entries) == 1 else ''})"
+        raise ValueError(message(name, expected, f"shape {array.shape}", "make the shapes agree"))
     if not np.isfinite(array).all():
-        where = _first_not_finite(array)
+        where = tuple(int(i) for i in np.unravel_index(np.argmin(np.isfinite(array)), array.shape))
         place = f" at index {where if len(where) != 1 else where[0]}" if where else ""
-        raise ValueError(
-            message(name, "finite numbers", f"{array[where]}{place}", "remove or replace what is not finite")
-        )
+        remedy = "remove or replace what is not finite"
+        raise ValueError(message(name, "finite numbers", f"{array[where]}{place}", remedy))
     return array
 
 
-def as_covariates(x, name="x", d=None):
-    """Return covariates as an array of shape (m, d).
+def as_number(value, name, expected, remedy, *, above=-inf, least=-inf, below=inf):
+    """Return `value` as a finite float with ``value > above``, ``value >= least`` and ``value < below``.
 
-    Parameters
-    ----------
-    x : array_like, shape (m, d), or (m,) when d = 1
-        One row for each point; m >= 1.
-    name : str
-        The argument's name, for the error message.
-    d : int, optional
-        Required number of covariates.
-
-    Returns
-    -------
-    ndarray of float64, shape (m, d)
-
-    Raises
-    ------
-    TypeError
-        If the values are not real numbers.
-    ValueError
-        If `x` is empty, has another number of axes or columns, or holds a NaN or an infinity (the first such
-        index is named).
+    `expected` ("a positive number") and `remedy` are the words of the error.
     """
+    number = float(as_float_array(value, name, ndim=0))
+    if not (above < number < below and number >= least):
+        raise ValueError(message(name, expected, f"{number}", remedy))
+    return number
+
+
+def as_count(value, name, minimum=1):
+    """Return `value`, an integer of at least `minimum` (a bool is none), as an int."""
+    expected = f"an integer of at least {minimum}"
+    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
+        got = f"{value!r} of type {type(value).__name__}"
+        raise TypeError(message(name, expected, got, "convert it with int(...)"))
+    count = as_index(value)
+    if count < minimum:
+        raise ValueError(message(name, expected, f"{count}", f"give {minimum} or more"))
+    return count
+
+
+def as_shape(value, name, minimum=0):
+    """Return a shape, given as an int or a sequence of int of at least `minimum`, as a tuple."""
+    return tuple(as_count(n, name, minimum) for n in ((value,) if hasattr(value, "__index__") else value))
+
+
+def broadcast_shapes(name, *shapes):
+    """Return the shape that batch shapes broadcast to; `name` names the arguments they come from."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError as error:
+        expected = f"batch axes that broadcast with {shapes[0]}"
+        raise ValueError(message(name, expected, ", ".join(map(str, shapes[1:])), "make them agree")) from error
+
+
+def as_interval(low, high, d):
+    """Return the ends of a box, given as numbers or arrays (d,) with low < high, as arrays (d,)."""
+    ends = []
+    for name, value in (("low", low), ("high", high)):
+        value = as_float_array(value, name)
+        ends.append(np.broadcast_to(as_float_array(value, name, shape=(d,) if value.ndim else ()), (d,)))
+    low, high = ends
+    if not (low < high).all():
+        raise ValueError(message("low", "numbers less than high", f"low {low}, high {high}", "exchange them"))
+    return low, high
+
+
+def as_covariates(x, name="x", d=None):
+    """Return covariates as a finite array (m, d) with m >= 1, given that or, when d = 1, an array (m,)."""
     array = as_float_array(x, name)
     if array.ndim == 1 and d in (None, 1):
         array = array[:, None]
     if array.ndim != 2 or (d is not None and array.shape[1] != d):
-        columns = "d" if d is None else d
-        raise ValueError(
-            message(
-                name,
-                f"shape (m, {columns})" + (" or (m,)" if d in (None, 1) else ""),
-                f"shape {array.shape}",
-                "give one row for each point and one column for each covariate",
-            )
-        )
+        expected = f"shape (m, {'d' if d is None else d})" + (" or (m,)" if d in (None, 1) else "")
+        remedy = "give one row for each point and one column for each covariate"
+        raise ValueError(message(name, expected, f"shape {array.shape}", remedy))
     if array.size == 0:
-        raise ValueError(
-            message(name, "at least one point", f"shape {array.shape}", "check the filter that left no data")
-        )
+        remedy = "check the filter that left no data"
+        raise ValueError(message(name, "at least one point", f"shape {array.shape}", remedy))
     return array
 
 
 def as_labels(y, K=None, name="y"):
-    """Return class labels as integers in 1..K.
-
-    Parameters
-    ----------
-    y : array_like, shape (m,)
-        Labels; floating point numbers are accepted when they are whole.
-    K : int, optional
-        Number of classes; the largest label when None.
-    name : str
-        The argument's name, for the error message.
-
-    Returns
-    -------
-    ndarray of int64, shape (m,)
-
-    Raises
-    ------
-    TypeError
-        If the labels are booleans or not numbers.
-    ValueError
-        If `y` is empty or not of one axis, or if a label is fractional, not finite or outside 1..K.
-    """
+    """Return class labels, whole numbers in 1..K (or of at least 1) on one axis, as an array (m,) of int64."""
     remedy = "code the classes as 1, 2, ..., K (from 0-based labels: y + 1)"
     allowed = f"whole numbers in 1..{'K' if K is None else as_count(K, 'K')}"
     array = np.asarray(y)
@@ -179,42 +158,17 @@ def as_labels(y, K=None, name="y"):
     return array.astype(np.int64, copy=False)
 
 
+def as_instance(value, kind, name, remedy="build one first"):
+    """Return `value` if it is a `kind`."""
+    if not isinstance(value, kind):
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise TypeError(message(name, f"{article} {kind.__name__}", f"a {type(value).__name__}", remedy))
+    return value
+
+
 def as_generator(rng, name="rng"):
-    """Return `rng` if it is a `numpy.random.Generator`.
-
-    Raises
-    ------
-    TypeError
-        If it is anything else: a seed, None, the module `numpy.random` or a legacy ``RandomState``.
-    """
+    """Return `rng` if it is a `numpy.random.Generator`: not a seed, None or a legacy ``RandomState``."""
     if not isinstance(rng, np.random.Generator):
-        raise TypeError(
-            message(
-                name,
-                "a numpy.random.Generator",
-                f"{rng!r} of type {type(rng).__name__}",
-                "create one with numpy.random.default_rng(seed)",
-            )
-        )
+        got, remedy = f"{rng!r} of type {type(rng).__name__}", "create one with numpy.random.default_rng(seed)"
+        raise TypeError(message(name, "a numpy.random.Generator", got, remedy))
     return rng
-
-
-def as_count(value, name, minimum=1):
-    """Return `value` as an int that is at least `minimum`.
-
-    Raises
-    ------
-    TypeError
-        If `value` is not an integer (a bool is not).
-    ValueError
-        If it is less than `minimum`.
-    """
-    expected = f"an integer of at least {minimum}"
-    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-        raise TypeError(
-            message(name, expected, f"{value!r} of type {type(value).__name__}", "convert it with int(...)")
-        )
-    count = as_index(value)
-    if count < minimum:
-        raise ValueError(message(name, expected, f"{count}", f"give {minimum} or more"))
-    return count

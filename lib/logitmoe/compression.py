@@ -34,8 +34,16 @@ from math import prod
 import numpy as np
 from scipy.fft import dct
 
-from .checks import as_count, as_float_array, message
-from .data import WeightedPoints, _check_classes, _frozen, _sample, _select
+from .chebyshev import (
+    as_domain,
+    chebyshev_coefficients,
+    chebyshev_nodes,
+    chebyshev_order,
+    chebyshev_polynomials,
+    to_unit,
+)
+from .checks import as_count, as_float_array, as_instance, broadcast_shapes, message
+from .data import WeightedPoints, check_classes, labelled_sample, read_only, select
 from .gates import Gate, as_gate, identity
 from .measure import DEFAULT_THETA, MixingMeasure, Theta
 from .model import log_density
@@ -44,14 +52,12 @@ __all__ = ["ChebyshevMoments", "chebyshev_order", "compress", "compress_chunks",
 
 #: Points that are handled together: the Chebyshev polynomials of a block stay in a core's cache.
 BLOCK = 8192
+#: Most moments for each class and axis that are kept without being asked for.
+MAX_ORDER = 512
 #: Numbers that compression_error holds at once for each array it needs.
 ELEMENTS = 2**20
 #: Fewest nodes on which compression_error resolves the log-density, by d.
 FINE_NODES = {1: 128, 2: 64}
-#: Nodes on which chebyshev_order samples the gate, for each axis, by d.
-GATE_NODES = {1: 1024, 2: 128}
-#: A Chebyshev coefficient of the gate below this, relative to the largest, is rounding.
-NOISE = 1e-13
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -66,19 +72,12 @@ class ChebyshevMoments:
     domain : array_like, shape (2,) or (d, 2), default (0, 1)
         Low and high end for each axis. Two numbers mean d = 1; for d = 2 give two rows.
 
-    Attributes
-    ----------
-    moments : ndarray
-        Read-only copy.
-    domain : ndarray, shape (d, 2)
-        Read-only copy.
+    Both are copied and made read-only.
 
     Raises
     ------
-    TypeError
-        If the values are not real numbers.
-    ValueError
-        If a shape does not match, K < 2, d > 2, an interval is empty, or a value is not finite.
+    TypeError, ValueError
+        If a value is not a finite real number, a shape does not match, K < 2, d > 2, or an interval is empty.
 
     See Also
     --------
@@ -89,21 +88,16 @@ class ChebyshevMoments:
     domain: np.ndarray = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        domain = _as_domain(self.domain)
+        domain = as_domain(self.domain)
         d = domain.shape[0]
         moments = as_float_array(self.moments, "moments", shape=(..., None) + d * (None,))
         if d == 2 and moments.shape[-1] != moments.shape[-2] or moments.shape[-1] == 0:
-            raise ValueError(
-                message(
-                    "moments",
-                    "shape (..., K, p)" if d == 1 else "shape (..., K, p, p), as the domain has two rows",
-                    f"shape {moments.shape}",
-                    "keep the same number p >= 1 of moments along each axis",
-                )
-            )
-        _check_classes(moments.shape[-1 - d])
-        object.__setattr__(self, "domain", _frozen(domain))
-        object.__setattr__(self, "moments", _frozen(moments))
+            expected = "shape (..., K, p)" if d == 1 else "shape (..., K, p, p), as the domain has two rows"
+            remedy = "keep the same number p >= 1 of moments along each axis"
+            raise ValueError(message("moments", expected, f"shape {moments.shape}", remedy))
+        check_classes(moments.shape[-1 - d])
+        object.__setattr__(self, "domain", read_only(domain))
+        object.__setattr__(self, "moments", read_only(moments))
 
     @classmethod
     def from_points(cls, data: WeightedPoints, p: int, *, domain=(0.0, 1.0)) -> ChebyshevMoments:
@@ -123,22 +117,14 @@ class ChebyshevMoments:
         TypeError, ValueError
             If d > 2, p < 1, or a point is outside the domain.
         """
-        if not isinstance(data, WeightedPoints):
-            raise TypeError(
-                message(
-                    "data",
-                    "WeightedPoints",
-                    type(data).__name__,
-                    "use WeightedPoints.from_labels or compress",
-                )
-            )
+        as_instance(data, WeightedPoints, "data", "use WeightedPoints.from_labels or compress")
         p = as_count(p, "p")
-        domain = _as_domain(domain, data.d)
-        t = _to_unit(data.points, domain, "points")
+        domain = as_domain(domain, data.d)
+        t = to_unit(data.points, domain, "points")
         moments = np.zeros((*data.batch_shape, data.K, *data.d * (p,)))
         for start in range(0, data.m, BLOCK):
             block = slice(start, start + BLOCK)
-            T = [_polynomials(axis[block], p) for axis in t]
+            T = [chebyshev_polynomials(axis[block], p) for axis in t]
             weights = data.weights[..., block]
             if data.d == 2:
                 weights = weights[..., None, :] * T[0]
@@ -147,13 +133,7 @@ class ChebyshevMoments:
 
     @classmethod
     def stack(cls, items: Sequence[ChebyshevMoments]) -> ChebyshevMoments:
-        """Put samples of one domain, order, K and batch shape on a new leading batch axis.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If there are none, or they do not agree.
-        """
+        """Put samples of one domain, order, K and batch shape on a new leading batch axis."""
         items = list(items)
         if not items:
             raise ValueError(message("items", "at least one ChebyshevMoments", "none", "give some samples"))
@@ -192,13 +172,7 @@ class ChebyshevMoments:
         return self.class_totals.sum(axis=-1)
 
     def truncate(self, p: int) -> ChebyshevMoments:
-        """The sample compressed with p moments, p at most `order`.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If p is not an integer in 1..order.
-        """
+        """The sample compressed with p moments, p in 1..order."""
         p = self._checked_order(p)
         return ChebyshevMoments(self.moments[(..., *self.d * (slice(p),))], self.domain)
 
@@ -215,11 +189,6 @@ class ChebyshevMoments:
         WeightedPoints
             p nodes for d = 1, p**2 for d = 2 (the second covariate varies fastest), ascending along each
             axis. Exact for polynomials of degree below p in each covariate.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If p is not an integer in 1..order.
         """
         p = self.order if p is None else self._checked_order(p)
         axes = tuple(range(-self.d, 0))
@@ -227,7 +196,7 @@ class ChebyshevMoments:
         for axis in axes:
             weights = dct(weights, type=3, axis=axis)  # mu_0 + 2 sum_j mu_j cos(j theta_l)
         weights = np.flip(weights, axes) / p**self.d
-        return WeightedPoints(_nodes(p, self.domain), weights.reshape(*self.batch_shape, self.K, p**self.d))
+        return WeightedPoints(chebyshev_nodes(p, self.domain), weights.reshape(*self.batch_shape, self.K, p**self.d))
 
     def __add__(self, other: ChebyshevMoments) -> ChebyshevMoments:
         """The two samples put together; domain, order, K and batch shape must agree."""
@@ -237,14 +206,8 @@ class ChebyshevMoments:
         return ChebyshevMoments(self.moments + other.moments, self.domain)
 
     def __getitem__(self, index) -> ChebyshevMoments:
-        """The samples at an index of the batch axes.
-
-        Raises
-        ------
-        IndexError
-            If there are not as many batch axes.
-        """
-        return ChebyshevMoments(_select(self.moments, self.batch_shape, index), self.domain)
+        """The samples at an index of the batch axes; IndexError if there are not as many."""
+        return ChebyshevMoments(select(self.moments, self.batch_shape, index), self.domain)
 
     def __repr__(self) -> str:
         return (
@@ -255,28 +218,20 @@ class ChebyshevMoments:
     def _checked_order(self, p) -> int:
         p = as_count(p, "p")
         if p > self.order:
-            raise ValueError(
-                message("p", f"at most the {self.order} moments that were kept", p, "compress with a larger p")
-            )
+            expected = f"at most the {self.order} moments that were kept"
+            raise ValueError(message("p", expected, p, "compress with a larger p"))
         return p
 
     def _check_same(self, other) -> None:
         """Raise unless `other` can be merged with or stacked on this sample."""
-        if not isinstance(other, ChebyshevMoments):
-            raise TypeError(message("items", "ChebyshevMoments", type(other).__name__, "compress the samples first"))
+        as_instance(other, ChebyshevMoments, "items", "compress the samples first")
         if not np.array_equal(self.domain, other.domain):
-            raise ValueError(
-                message("domain", f"{self.domain.tolist()}", f"{other.domain.tolist()}", "compress on one domain")
-            )
+            got, remedy = f"{other.domain.tolist()}", "compress on one domain"
+            raise ValueError(message("domain", f"{self.domain.tolist()}", got, remedy))
         if self.moments.shape != other.moments.shape:
-            raise ValueError(
-                message(
-                    "moments",
-                    f"shape {self.moments.shape}",
-                    f"shape {other.moments.shape}",
-                    "compress with the same K and p, or call truncate(p) on the longer one",
-                )
-            )
+            remedy = "compress with the same K and p, or call truncate(p) on the longer one"
+            got = f"shape {other.moments.shape}"
+            raise ValueError(message("moments", f"shape {self.moments.shape}", got, remedy))
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -291,7 +246,6 @@ def compress(
     theta: Theta = DEFAULT_THETA,
     gate: Gate = identity,
     tol: float = 1e-10,
-    max_p: int = 512,
 ) -> ChebyshevMoments:
     """Compress a labelled sample with d = 1 or 2 to Chebyshev moments.
 
@@ -311,8 +265,6 @@ def compress(
         `compression_error`.
     theta, gate, tol
         See `chebyshev_order`.
-    max_p : int, default 512
-        Largest p to choose by default.
 
     Returns
     -------
@@ -322,7 +274,7 @@ def compress(
     ------
     TypeError, ValueError
         If x or y is empty, not finite or of a wrong shape, d > 2, a label is not a whole number in 1..K, some
-        x is outside the domain, the gate is not analytic there, or more than `max_p` moments would be needed.
+        x is outside the domain, the gate is not analytic there, or more than 512 moments would be needed.
 
     Notes
     -----
@@ -340,9 +292,9 @@ def compress(
     >>> bool(np.isclose(data.weights[1] @ data.points[:, 0] ** 3, exact, rtol=1e-14))
     True
     """
-    x, y, K = _sample(x, y, K)
-    domain = _as_domain(domain, x.shape[1])
-    p = _choose_order(p, K, domain, theta, gate, tol, max_p)
+    x, y, K = labelled_sample(x, y, K)
+    domain = as_domain(domain, x.shape[1])
+    p = _choose_order(p, K, domain, theta, gate, tol)
     sums = _MomentSums(K, p, domain)
     sums.add(x, y)
     return sums.result()
@@ -357,7 +309,6 @@ def compress_chunks(
     theta: Theta = DEFAULT_THETA,
     gate: Gate = identity,
     tol: float = 1e-10,
-    max_p: int = 512,
 ) -> ChebyshevMoments:
     """Compress a labelled sample that comes in pieces and need not fit in memory.
 
@@ -367,7 +318,7 @@ def compress_chunks(
         Pieces of the sample, each as in `compress`; used once, one at a time.
     K : int
         Number of classes, at least 2.
-    domain, p, theta, gate, tol, max_p
+    domain, p, theta, gate, tol
         As in `compress`.
 
     Returns
@@ -381,25 +332,23 @@ def compress_chunks(
     TypeError, ValueError
         As `compress`, with the number of the piece; also if there is no piece.
     """
-    K = _check_classes(as_count(K, "K"))
+    K = check_classes(as_count(K, "K"))
     sums = None
     for number, chunk in enumerate(chunks):
         try:
             try:
                 x, y = chunk
             except (TypeError, ValueError):
-                raise TypeError(
-                    message("chunks", "pairs (x, y)", type(chunk).__name__, "yield one pair of arrays at a time")
-                ) from None
-            x, y, _ = _sample(x, y, K)
+                got, remedy = type(chunk).__name__, "yield one pair of arrays at a time"
+                raise TypeError(message("chunks", "pairs (x, y)", got, remedy)) from None
+            x, y, _ = labelled_sample(x, y, K)
             if sums is None:
-                box = _as_domain(domain, x.shape[1])
-                order = _choose_order(p, K, box, theta, gate, tol, max_p)
+                box = as_domain(domain, x.shape[1])
+                order = _choose_order(p, K, box, theta, gate, tol)
                 sums = _MomentSums(K, order, box)
             elif x.shape[1] != box.shape[0]:
-                raise ValueError(
-                    message("x", f"{box.shape[0]} covariates", x.shape[1], "give every piece the same columns")
-                )
+                expected, remedy = f"{box.shape[0]} covariates", "give every piece the same columns"
+                raise ValueError(message("x", expected, x.shape[1], remedy))
             sums.add(x, y)
         except (TypeError, ValueError) as error:
             raise type(error)(f"chunk {number}: {error}") from error
@@ -431,7 +380,7 @@ class _MomentSums:
 
     def add(self, x: np.ndarray, y: np.ndarray) -> None:
         """Add samples x (n, d) with labels y (n,)."""
-        t = _to_unit(x, self.domain, "x")
+        t = to_unit(x, self.domain, "x")
         step = 2 * self.K * BLOCK  # about two blocks for each class
         for piece in (slice(start, start + step) for start in range(0, len(y), step)):
             for s in range(self.K):
@@ -444,9 +393,9 @@ class _MomentSums:
         """Sums over one block of the products that are kept."""
         A, B = (T[:, : t.size] for T in self._T)
         if t2 is not None:
-            return _polynomials(t, self.p, A) @ _polynomials(t2, self.p, B).T
-        _polynomials(t, self.low + 1, A)
-        _polynomials(A[self.low], self.high, B)  # T_j(T_q) = T_{jq}
+            return chebyshev_polynomials(t, self.p, A) @ chebyshev_polynomials(t2, self.p, B).T
+        chebyshev_polynomials(t, self.low + 1, A)
+        chebyshev_polynomials(A[self.low], self.high, B)  # T_j(T_q) = T_{jq}
         return B @ A[: self.low].T
 
     def _accumulate(self, s: int, value: np.ndarray) -> None:
@@ -466,197 +415,6 @@ class _MomentSums:
                 moments[:, j, 1:] = 2.0 * sums[:, j, 1:] - moments[:, j - 1, :0:-1]
             sums = moments.reshape(self.K, -1)[:, : self.p]
         return ChebyshevMoments(sums, self.domain)
-
-
-def _polynomials(t: np.ndarray, p: int, out: np.ndarray | None = None) -> np.ndarray:
-    """Chebyshev polynomials T_0 .. T_{p-1} at t (m,): (p, m)."""
-    T = np.empty((p, t.size)) if out is None else out
-    T[0] = 1.0
-    if p > 1:
-        T[1] = t
-        twice = t + t
-    for j in range(2, p):
-        np.multiply(twice, T[j - 1], out=T[j])
-        T[j] -= T[j - 2]
-    return T
-
-
-def _nodes(p: int, domain: np.ndarray) -> np.ndarray:
-    """First-kind Chebyshev nodes of the domain, ascending along each axis, as points (p**d, d)."""
-    unit = np.sin(0.5 * np.pi * np.arange(1 - p, p, 2) / p)
-    axes = [0.5 * (low + high) + 0.5 * (high - low) * unit for low, high in domain]
-    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
-
-
-def _coefficients(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    """Chebyshev coefficients, along the axes, of the interpolant of values at the ascending nodes."""
-    values = np.flip(values, axes)
-    for axis in axes:
-        values = dct(values, type=2, axis=axis) / values.shape[axis]
-        first = [slice(None)] * values.ndim
-        first[axis] = 0
-        values[tuple(first)] *= 0.5
-    return values
-
-
-# ----------------------------------------------------------------------------------------------------
-# How many moments
-def chebyshev_order(theta: Theta, K: int, domain=(0.0, 1.0), gate: Gate = identity, tol: float = 1e-10) -> int:
-    r"""Number p of moments, for each class and axis, that suffices for every measure in Theta.
-
-    Parameters
-    ----------
-    theta : Theta
-        Radii of the box, for measures with class K as the reference (:math:`a_{iK} = 0`, :math:`b_{iK} = 0`).
-    K : int
-        Number of classes, at least 2.
-    domain : array_like, shape (2,) or (d, 2), default (0, 1)
-        Low and high end for each axis; two numbers mean d = 1.
-    gate : Gate, str or callable, default identity
-        The map M.
-    tol : float, default 1e-10
-        Largest error of the log-likelihood, as a multiple of n log K: the size of the log-likelihood of n
-        samples when nothing is known about them. Above 0 and below 1.
-
-    Returns
-    -------
-    int
-        Along each axis, at least 1. It is meant for the worst measure of the box: most need fewer, which
-        `compression_error` tells for a given one.
-
-    Raises
-    ------
-    TypeError
-        If an argument is of a wrong kind.
-    ValueError
-        If `tol` or K is out of range, d > 2, or the gate is not analytic on the domain: it has its pole 0 in
-        it, or its Chebyshev coefficients do not fall to rounding.
-
-    Notes
-    -----
-    Take d = 1 and z in the Bernstein ellipse of the domain with parameter :math:`\rho = e^\eta` (half-width
-    h, foci at the ends, height :math:`h \sinh \eta`). The density of class s is N/Q with
-
-    .. math:: N = \sum_i e^{\beta_{1i} M(z) + \beta_{0i}} f_{is}(z), \quad
-              Q = \sum_i e^{\beta_{1i} M(z) + \beta_{0i}},
-              \quad f_{is}(z) = \Bigl( \sum_l e^{(a_{il} - a_{is}) + (b_{il} - b_{is}) z} \Bigr)^{-1}.
-
-    A sum of complex numbers whose arguments lie in an interval of length :math:`\phi < \pi` is not zero: it
-    is at least :math:`\cos(\phi / 2)` times the sum of the moduli. With R1, B, A the radii of
-    :math:`\beta_1`, b, a, the gate's factors have arguments within :math:`\pm R_1 |\mathrm{Im}\, M(z)|`.
-    Among :math:`b_{il} - b_{is}` there is a zero (l = s), so :math:`\arg f_{is}` lies within :math:`\pm D
-    |\mathrm{Im}\, z|`, with D = B for K = 2 (one class slope is 0) and D = 2B otherwise. Hence neither N nor
-    Q nor any denominator :math:`1/f_{is}` vanishes while
-
-    .. math:: \phi(\rho) = \max_z \; 2 R_1 |\mathrm{Im}\, M(z)| + 2 D |\mathrm{Im}\, z| < \pi;
-
-    the maximum over the closed ellipse is taken on its boundary, as the function is subharmonic. For M(z) = z
-    this is the strip :math:`|\mathrm{Im}\, z| < \pi / (2 R_1 + 2 D)`. There log g is analytic, and with X the
-    largest :math:`|\mathrm{Re}\, z|` and :math:`L = \log(1 + (K - 1) e^{A' + D X})`, A' = A for K = 2 and 2A
-    otherwise, the same inequality gives
-
-    .. math:: |\log g_s| \le H(\rho) = L - 2 \log \cos(\phi / 2) + \phi .
-
-    The polynomial that interpolates at p nodes is then within :math:`4 H \rho^{1-p} / (\rho - 1)` of log g on
-    the domain [1]_. The order is the smallest p for which this is at most tol log K for some :math:`\rho`.
-
-    M is replaced by the polynomial of its Chebyshev coefficients, which agrees with M to about 1e-13 of its
-    size; at the angle :math:`\omega` of the ellipse :math:`\mathrm{Im}\, T_j = \sinh(j \eta) \sin(j \omega)`.
-    The ellipse is also kept inside the strip :math:`|\mathrm{Im}\, z| <` ``gate.pole``.
-
-    For d = 2 one covariate is complex at a time, and the bounds of the two axes add up, the second one times
-    the Lebesgue constant (at most :math:`1 + (2 / \pi) \log p`).
-
-    References
-    ----------
-    .. [1] L. N. Trefethen, *Approximation Theory and Approximation Practice, Extended Edition*, SIAM (2019),
-       doi:10.1137/1.9781611975949, theorem 8.2, stated for the nodes of the second kind and true for those of
-       the first: the aliases of a coefficient differ in sign only.
-    """
-    if not isinstance(theta, Theta):
-        raise TypeError(message("theta", "a Theta", type(theta).__name__, "use e.g. Theta.cube(10.0)"))
-    K = _check_classes(as_count(K, "K"))
-    domain = _as_domain(domain)
-    gate = as_gate(gate)
-    tol = float(as_float_array(tol, "tol", ndim=0))
-    if not 0.0 < tol < 1.0:
-        raise ValueError(message("tol", "a number above 0 and below 1", tol, "pass e.g. 1e-10"))
-
-    d = domain.shape[0]
-    slope = theta.b if K == 2 else 2.0 * theta.b
-    intercept = theta.a if K == 2 else 2.0 * theta.a
-    half = 0.5 * (domain[:, 1] - domain[:, 0])
-    middle = 0.5 * (domain[:, 1] + domain[:, 0])
-    gate_coefficients = _gate_coefficients(gate, domain)
-    bounds = []  # for each axis: eta and log(4 H rho / (rho - 1))
-    for axis in range(d):
-        c = gate_coefficients[axis]
-        j = np.arange(c.shape[0])
-        degree = max(j[-1], 1)
-        omega = np.linspace(0.0, np.pi, 8 * max(degree, 8) + 1)  # the other half mirrors this one
-        sine = np.sin(np.outer(omega, j))
-
-        def spread(eta, c=c, j=j, sine=sine, omega=omega, h=half[axis]):
-            # Im M on the ellipse: (angles, nodes of the other axis, components of M)
-            imaginary = np.abs(np.tensordot(sine * np.sinh(j * eta), c, axes=1))
-            gate_part = imaginary.sum(axis=-1).max(axis=-1)
-            return (2.0 * theta.beta1 * gate_part + 2.0 * slope * h * np.sinh(eta) * np.sin(omega)).max()
-
-        limit = -np.log(NOISE) / degree  # on a larger ellipse the noise of the coefficients would be seen
-        if np.isfinite(gate.pole) and gate.pole > 0.0:
-            limit = min(limit, np.arcsinh(gate.pole / half[axis]))
-        low, high = 0.0, limit
-        if spread(high) >= np.pi:
-            for _ in range(60):
-                trial = 0.5 * (low + high)
-                low, high = (trial, high) if spread(trial) < np.pi else (low, trial)
-            limit = low
-        eta = limit * (1.0 - np.geomspace(1e-4, 0.99, 100))  # the best is near the limit
-        phi = np.array([spread(e) for e in eta])
-        farthest = np.abs(middle) + half * np.where(np.arange(d) == axis, np.cosh(eta)[:, None], 1.0)
-        log_range = np.logaddexp(0.0, np.log(K - 1.0) + intercept + slope * farthest.sum(axis=1))
-        size = log_range - 2.0 * np.log(np.cos(0.5 * phi)) + phi
-        bounds.append((eta, np.log(4.0 * size) + eta - np.log(np.expm1(eta))))
-
-    target = np.log(tol * np.log(K) / d)
-    p = 1
-    while True:
-        lebesgue = np.log(1.0 + 2.0 / np.pi * np.log(p)) if d == 2 else 0.0
-        needed = max(int(np.ceil(((bound + lebesgue - target) / eta).min())) for eta, bound in bounds)
-        if needed <= p:
-            return p
-        p = needed
-
-
-def _gate_coefficients(gate: Gate, domain: np.ndarray) -> list[np.ndarray]:
-    """Chebyshev coefficients of M along each axis, (degree + 1, other nodes, d), rounding cut off."""
-    d = domain.shape[0]
-    remedy = (
-        "use raw points (WeightedPoints.from_labels), or compress in another variable or on another domain, "
-        "or give p yourself and check compression_error"
-    )
-    if gate.pole == 0.0 and ((domain[:, 0] <= 0.0) & (domain[:, 1] >= 0.0)).any():
-        raise ValueError(
-            message(f"gate {gate.name!r}", "analytic on the domain", f"a pole at 0 in {domain.tolist()}", remedy)
-        )
-    N = GATE_NODES[d]
-    values = gate(_nodes(N, domain)).reshape(*d * (N,), d)
-    coefficients = []
-    for axis in range(d):
-        c = np.moveaxis(_coefficients(values, (axis,)), axis, 0).reshape(N, -1, d)
-        size = np.abs(c).max(axis=(1, 2))
-        degree = int(np.flatnonzero(size > NOISE * size.max())[-1]) if size.any() else 0
-        if degree > 0.8 * N:
-            raise ValueError(
-                message(
-                    f"gate {gate.name!r}",
-                    f"analytic on the domain {domain.tolist()}",
-                    f"Chebyshev coefficients that do not fall to rounding within {N} terms",
-                    remedy,
-                )
-            )
-        coefficients.append(c[: degree + 1])
-    return coefficients
 
 
 def compression_error(
@@ -704,42 +462,23 @@ def compression_error(
     for gates that are not analytic. The tests hold the true error to 1.5 times the estimate. Rounding, of the
     order of 1e-15 relative to the log-likelihood, is not in it.
     """
-    if not isinstance(moments, ChebyshevMoments):
-        raise TypeError(
-            message("moments", "ChebyshevMoments", type(moments).__name__, "raw points have no compression error")
-        )
+    as_instance(moments, ChebyshevMoments, "moments", "raw points have no compression error")
     if (G.K, G.d) != (moments.K, moments.d):
-        raise ValueError(
-            message(
-                "G",
-                f"K = {moments.K}, d = {moments.d}",
-                f"K = {G.K}, d = {G.d}",
-                "compress with the same K and d",
-            )
-        )
+        expected, got = f"K = {moments.K}, d = {moments.d}", f"K = {G.K}, d = {G.d}"
+        raise ValueError(message("G", expected, got, "compress with the same K and d"))
     gate = as_gate(gate)
     p = moments.order if p is None else as_count(p, "p")
     data = moments.points(p)
-    try:
-        shape = np.broadcast_shapes(G.batch_shape, moments.batch_shape)
-    except ValueError:
-        raise ValueError(
-            message(
-                "G",
-                f"batch axes that broadcast against {moments.batch_shape}",
-                f"{G.batch_shape}",
-                "reshape the measures or the moments",
-            )
-        ) from None
+    shape = broadcast_shapes("G and moments", G.batch_shape, moments.batch_shape)
     d, P = moments.d, moments.order
     N = max(2 * P, FINE_NODES[d])
     axes = tuple(range(-d, 0))
-    nodes = _nodes(N, moments.domain)
+    nodes = chebyshev_nodes(N, moments.domain)
     kept = (..., *d * (slice(P),))
 
     def evaluate(measure):
         fine = log_density(measure, nodes, gate)
-        fine = _coefficients(fine.reshape(*fine.shape[:-1], *d * (N,)), axes)
+        fine = chebyshev_coefficients(fine.reshape(*fine.shape[:-1], *d * (N,)), axes)
         known = fine[kept].copy()
         fine = np.abs(fine)
         fine[kept] = 0.0
@@ -772,72 +511,15 @@ def compression_error(
     return error.reshape(shape)
 
 
-def _as_domain(domain, d: int | None = None) -> np.ndarray:
-    """Check a domain: (d, 2), d = 1 or 2. Two numbers are used for every axis."""
-    if d is not None and d > 2:
-        raise ValueError(
-            message(
-                "x",
-                "1 or 2 covariates",
-                d,
-                "compress d <= 2 only; use raw points (WeightedPoints.from_labels)",
-            )
-        )
-    box = as_float_array(domain, "domain")
-    if box.ndim == 1:
-        box = np.tile(box, (d or 1, 1))
-    if box.ndim != 2 or box.shape[1] != 2 or box.shape[0] not in ((1, 2) if d is None else (d,)):
-        raise ValueError(
-            message(
-                "domain",
-                "shape (2,) or " + ("(d, 2) with d = 1 or 2" if d is None else f"({d}, 2)"),
-                f"shape {np.shape(domain)}",
-                "give (low, high), or one such row for each covariate",
-            )
-        )
-    if not (box[:, 0] < box[:, 1]).all():
-        raise ValueError(message("domain", "low < high", box.tolist(), "give the ends in ascending order"))
-    with np.errstate(all="ignore"):
-        scale = 2.0 / (box[:, 1] - box[:, 0])
-    if not ((scale > 0.0) & np.isfinite(scale)).all():
-        raise ValueError(message("domain", "a width that floats can hold", box.tolist(), "choose another unit for x"))
-    return box
-
-
-def _to_unit(x: np.ndarray, domain: np.ndarray, name: str) -> list[np.ndarray]:
-    """Map covariates (n, d) to [-1, 1]: an array (n,) for each axis. The first one outside is an error."""
-    axes = []
-    for axis, (low, high) in enumerate(domain):
-        column = x[:, axis]
-        if column.min() < low or column.max() > high:
-            outside = ((x < domain[:, 0]) | (x > domain[:, 1])).any(axis=1)
-            first = int(np.argmax(outside))
-            raise ValueError(
-                message(
-                    name,
-                    f"values in the domain {domain.tolist()}",
-                    f"{x[first].tolist()} at index {first} ({int(outside.sum())} of {len(x)} outside)",
-                    "pass domain=(low, high) that covers the data, or drop these points",
-                )
-            )
-        axes.append((column - low) * (2.0 / (high - low)) - 1.0)
-    return axes
-
-
-def _choose_order(p, K, domain, theta, gate, tol, max_p) -> int:
-    """The order asked for, or the rule's, if it is not more than `max_p`."""
+def _choose_order(p, K, domain, theta, gate, tol) -> int:
+    """The order asked for, or the rule's, if it is not more than `MAX_ORDER`."""
     if p is not None:
         return as_count(p, "p")
-    max_p = as_count(max_p, "max_p")
     p = chebyshev_order(theta, K, domain, gate, tol)
-    if p > max_p:
-        raise ValueError(
-            message(
-                "max_p",
-                f"at least the {p} moments that {theta} and tol = {tol:g} ask for on {domain.tolist()}",
-                max_p,
-                "take a smaller Theta or a looser tol, raise max_p, give p yourself, or use raw points "
-                "(WeightedPoints.from_labels)",
-            )
+    if p > MAX_ORDER:
+        got = f"the {p} that {theta} and tol = {tol:g} ask for on {domain.tolist()}"
+        remedy = (
+            "take a smaller Theta or a looser tol, give p yourself, or use raw points (WeightedPoints.from_labels)"
         )
+        raise ValueError(message("p", f"at most {MAX_ORDER} moments", got, remedy))
     return p

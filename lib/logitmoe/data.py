@@ -9,26 +9,9 @@ import numpy as np
 
 from .checks import as_count, as_covariates, as_float_array, as_labels, message
 
-__all__ = ["WeightedPoints"]
+__all__ = ["WeightedPoints", "check_classes", "labelled_sample", "read_only", "select"]
 
 
-
-def _frozen(array: np.ndarray) -> np.ndarray:
-    """A read-only copy."""
-    array = np.array(array, dtype=np.float64, order="C")
-    array.setflags(write=False)
-    return array
-
-
-def _select(array: np.ndarray, batch_shape: tuple[int, ...], index) -> np.ndarray:
-    """Index the batch axes only: an index that would reach the axes behind them is an IndexError."""
-    size = prod(batch_shape)
-    position = np.arange(size).reshape(batch_shape)[index]
-    return array.reshape(size, *array.shape[len(batch_shape) :])[position]
-
-
-# ----------------------------------------------------------------------------------------------------
-# The two data types
 @dataclass(frozen=True, eq=False, repr=False)
 class WeightedPoints:
     """Points with a weight for each class: the data that the estimator works on.
@@ -41,19 +24,12 @@ class WeightedPoints:
         Finite weight of class s + 1 at each point. Counts for a raw sample; quadrature weights may be
         negative.
 
-    Attributes
-    ----------
-    points : ndarray, shape (m, d)
-        Read-only copy.
-    weights : ndarray, shape (..., K, m)
-        Read-only copy.
+    Both are copied and made read-only.
 
     Raises
     ------
-    TypeError
-        If the values are not real numbers.
-    ValueError
-        If a shape does not match, K < 2, there is no point, or a value is not finite.
+    TypeError, ValueError
+        If a value is not a finite real number, a shape does not match, K < 2, or there is no point.
 
     Examples
     --------
@@ -68,9 +44,9 @@ class WeightedPoints:
     def __post_init__(self) -> None:
         points = as_covariates(self.points, "points")
         weights = as_float_array(self.weights, "weights", shape=(..., None, points.shape[0]))
-        _check_classes(weights.shape[-2])
-        object.__setattr__(self, "points", _frozen(points))
-        object.__setattr__(self, "weights", _frozen(weights))
+        check_classes(weights.shape[-2])
+        object.__setattr__(self, "points", read_only(points))
+        object.__setattr__(self, "weights", read_only(weights))
 
     @classmethod
     def from_labels(cls, x, y, K: int | None = None) -> WeightedPoints:
@@ -90,7 +66,7 @@ class WeightedPoints:
         TypeError, ValueError
             If x or y is empty, not finite or of a wrong shape, or a label is not a whole number in 1..K.
         """
-        x, y, K = _sample(x, y, K)
+        x, y, K = labelled_sample(x, y, K)
         weights = (y == np.arange(1, K + 1)[:, None]).astype(np.float64)
         return cls(x, weights)
 
@@ -125,34 +101,40 @@ class WeightedPoints:
         return self.class_totals.sum(axis=-1)
 
     def __getitem__(self, index) -> WeightedPoints:
-        """The data at an index of the batch axes.
-
-        Raises
-        ------
-        IndexError
-            If there are not as many batch axes.
-        """
-        return WeightedPoints(self.points, _select(self.weights, self.batch_shape, index))
+        """The data at an index of the batch axes; IndexError if there are not as many."""
+        return WeightedPoints(self.points, select(self.weights, self.batch_shape, index))
 
     def __repr__(self) -> str:
         return f"WeightedPoints(m={self.m}, d={self.d}, K={self.K}, batch_shape={self.batch_shape})"
 
 
-# ----------------------------------------------------------------------------------------------------
-# Checks
-def _check_classes(K: int) -> int:
+def read_only(array: np.ndarray) -> np.ndarray:
+    """A read-only copy of an array, float64 and in C order."""
+    array = np.array(array, dtype=np.float64, order="C")
+    array.setflags(write=False)
+    return array
+
+
+def select(array: np.ndarray, batch_shape: tuple[int, ...], index) -> np.ndarray:
+    """Index the batch axes only: an index that would reach the axes behind them is an IndexError."""
+    size = prod(batch_shape)
+    position = np.arange(size).reshape(batch_shape)[index]
+    return array.reshape(size, *array.shape[len(batch_shape) :])[position]
+
+
+def check_classes(K: int) -> int:
+    """Return the number of classes if it is at least 2."""
     if K < 2:
-        raise ValueError(
-            message("K", "at least 2 classes", K, "pass K if the sample happens to hold labels of one class only")
-        )
+        remedy = "pass K if the sample happens to hold labels of one class only"
+        raise ValueError(message("K", "at least 2 classes", K, remedy))
     return K
 
 
-def _sample(x, y, K: int | None) -> tuple[np.ndarray, np.ndarray, int]:
-    """Check a labelled sample: x (n, d), y (n,) in 1..K, and K."""
-    K = None if K is None else _check_classes(as_count(K, "K"))
+def labelled_sample(x, y, K: int | None) -> tuple[np.ndarray, np.ndarray, int]:
+    """Check a labelled sample: x (n, d), y (n,) in 1..K, and K, the largest label when None."""
+    K = None if K is None else check_classes(as_count(K, "K"))
     x = as_covariates(x)
     y = as_labels(y, K)
     if x.shape[0] != y.size:
         raise ValueError(message("y", f"{x.shape[0]} labels, one for each row of x", y.size, "drop or add samples"))
-    return x, y, _check_classes(int(y.max())) if K is None else K
+    return x, y, check_classes(int(y.max())) if K is None else K

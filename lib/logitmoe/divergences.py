@@ -6,59 +6,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .checks import as_count, as_covariates, as_float_array, message
+from .checks import as_count, as_covariates, as_float_array, as_instance, as_interval, message
 from .gates import identity
-from .measure import MixingMeasure
+from .measure import pair
 from .model import log_density
 
-__all__ = ["Design", "hellinger", "kullback_leibler", "sample_design", "total_variation", "uniform_design"]
+__all__ = [
+    "Design", "check_design", "hellinger", "kullback_leibler", "sample_design", "total_variation", "uniform_design",
+]  # fmt: skip
 
 MAX_DESIGN_POINTS = 4_000_000
 
 
-def _check_measures(G, G_true):
-    for value, name in ((G, "G"), (G_true, "G_true")):
-        if not isinstance(value, MixingMeasure):
-            raise TypeError(message(name, "a MixingMeasure", f"a {type(value).__name__}", "build one first"))
-    if G.K != G_true.K or G.d != G_true.d:
-        raise ValueError(
-            message(
-                "G",
-                f"the K = {G_true.K} and d = {G_true.d} of the other",
-                f"{G}",
-                "compare measures of one model",
-            )
-        )
-    try:
-        return np.broadcast_shapes(G.batch_shape, G_true.batch_shape)
-    except ValueError as error:
-        raise ValueError(
-            message(
-                "G",
-                f"batch axes that broadcast with {G_true.batch_shape}",
-                f"{G.batch_shape}",
-                "make them agree",
-            )
-        ) from error
-
-
-# ------------------------------------------------------------------------------------------------------------
-# Averages over the covariate
 @dataclass(frozen=True, eq=False)
 class Design:
     """A distribution of X as points and weights: E f(X) is ``(weights * f(points)).sum()``.
 
-    Attributes
+    Parameters
     ----------
-    points : ndarray (m, d)
-        Covariates; (m,) is accepted for d = 1. Read-only copy.
-    weights : ndarray (m,)
-        Non-negative, of sum 1 (to 1e-9). Read-only copy.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If points or weights are empty, not finite, of different lengths, negative, or do not sum to 1.
+    points : array_like, shape (m, d), or (m,) when d = 1
+        Covariates.
+    weights : array_like, shape (m,)
+        Non-negative, of sum 1 (to 1e-9). Both are copied and made read-only.
     """
 
     points: np.ndarray
@@ -68,23 +37,11 @@ class Design:
         points = np.array(as_covariates(self.points, name="points"))
         weights = np.array(as_float_array(self.weights, name="weights", ndim=1))
         if len(weights) != len(points):
-            raise ValueError(
-                message(
-                    "weights",
-                    f"one for each of the {len(points)} points",
-                    f"{len(weights)}",
-                    "make them agree",
-                )
-            )
+            expected = f"one for each of the {len(points)} points"
+            raise ValueError(message("weights", expected, f"{len(weights)}", "make them agree"))
         if weights.min() < 0.0 or abs(weights.sum() - 1.0) > 1e-9:
-            raise ValueError(
-                message(
-                    "weights",
-                    "non-negative numbers of sum 1",
-                    f"minimum {weights.min():.6g}, sum {weights.sum():.12g}",
-                    "divide them by their sum",
-                )
-            )
+            got = f"minimum {weights.min():.6g}, sum {weights.sum():.12g}"
+            raise ValueError(message("weights", "non-negative numbers of sum 1", got, "divide them by their sum"))
         for value in (points, weights):
             value.setflags(write=False)
         object.__setattr__(self, "points", points)
@@ -131,21 +88,13 @@ def uniform_design(low=0.0, high=1.0, *, d=1, nodes=16, panels=None):
     """
     d = as_count(d, "d")
     if d > 3:
-        raise ValueError(
-            message("d", "1, 2 or 3 for a tensor grid", f"{d}", "use sample_design with draws of X")
-        )
+        raise ValueError(message("d", "1, 2 or 3 for a tensor grid", f"{d}", "use sample_design with draws of X"))
     nodes = as_count(nodes, "nodes")
     panels = (32, 4, 2)[d - 1] if panels is None else as_count(panels, "panels")
     if (nodes * panels) ** d > MAX_DESIGN_POINTS:
         got = f"(nodes * panels)^d = {(nodes * panels) ** d}"
         raise ValueError(message("panels", f"at most {MAX_DESIGN_POINTS} points", got, "use fewer panels"))
-    ends = []
-    for value, name in ((low, "low"), (high, "high")):
-        value = as_float_array(value, name)
-        ends.append(np.broadcast_to(as_float_array(value, name, shape=(d,) if value.ndim else ()), (d,)))
-    low, high = ends
-    if not np.all(low < high):
-        raise ValueError(message("low", "numbers less than high", f"low {low}, high {high}", "exchange them"))
+    low, high = as_interval(low, high, d)
     z, w = np.polynomial.legendre.leggauss(nodes)
     unit = ((np.arange(panels)[:, None] + 0.5 * (z + 1.0)) / panels).ravel()
     weight = np.tile(0.5 * w, panels) / panels
@@ -157,41 +106,31 @@ def uniform_design(low=0.0, high=1.0, *, d=1, nodes=16, panels=None):
 
 
 def sample_design(x):
-    """The empirical distribution of a sample of covariates: every x has weight 1/n.
+    """The empirical distribution of covariates x, (n, d) or (n,) when d = 1: every x has weight 1/n.
 
     Parameters
     ----------
     x : array_like, shape (n, d), or (n,) when d = 1
-        Covariates, of any dimension.
 
     Returns
     -------
     Design
-
-    Raises
-    ------
-    TypeError, ValueError
-        If x is empty or not finite.
     """
     points = as_covariates(x)
     return Design(points, np.full(points.shape[0], 1.0 / points.shape[0]))
 
 
 def check_design(design, d):
-    """Raise unless `design` is a Design for d covariates."""
-    if not isinstance(design, Design):
-        raise TypeError(
-            message("design", "a Design", f"a {type(design).__name__}", "use uniform_design or sample_design")
-        )
+    """Return `design` if it is a Design for d covariates."""
+    as_instance(design, Design, "design", "use uniform_design or sample_design")
     if design.d != d:
-        raise ValueError(
-            message("design", f"d = {d} covariates, as in the measure", f"{design.d}", "make them agree")
-        )
+        raise ValueError(message("design", f"d = {d} covariates, as the measure", f"{design.d}", "make them agree"))
+    return design
 
 
 def _log_densities(G, G_other, design, gate):
+    pair(G, G_other, ("G", "G_other"))
     check_design(design, G.d)
-    _check_measures(G, G_other)
     return log_density(G, design.points, gate), log_density(G_other, design.points, gate)
 
 

@@ -16,7 +16,7 @@ from .checks import as_count, as_float_array
 from .compression import ChebyshevMoments, compression_error
 from .data import WeightedPoints
 from .gates import Gate, as_gate, identity
-from .measure import _FIELDS, DEFAULT_THETA, MixingMeasure, Theta
+from .measure import DEFAULT_THETA, FIELDS, MixingMeasure, Theta
 from .model import log_likelihood
 from .model import responsibilities as posterior
 from .multinomial import Logit, maximise, second_moments
@@ -1016,5 +1016,5 @@ def _replace_fits(result, mask: np.ndarray, part):
         for name, value in vars(result).items()
         if isinstance(value, np.ndarray) and getattr(part, name) is not None
     }
-    letters = (merged(getattr(result.measure, name), getattr(part.measure, name)) for name in _FIELDS)
+    letters = (merged(getattr(result.measure, name), getattr(part.measure, name)) for name in FIELDS)
     return replace(result, measure=MixingMeasure(*letters), **arrays)

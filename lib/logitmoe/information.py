@@ -17,21 +17,16 @@ from math import prod
 
 import numpy as np
 
-from .checks import as_covariates, as_float_array, message
+from .checks import as_covariates, as_float_array, as_instance, as_number, message
 from .divergences import check_design
 from .gates import as_gate, identity
 from .measure import MixingMeasure
 from .model import expert_log_probabilities, gate_log_probabilities, log_density
 
 __all__ = [
-    "NumericalRank",
-    "covariance",
-    "fisher_information",
-    "fisher_root",
-    "numerical_rank",
-    "score",
-    "standard_errors",
-]
+    "NumericalRank", "covariance", "density_jacobian", "derivative_columns", "fisher_information", "fisher_root",
+    "numerical_rank", "score", "standard_errors", "weighted_rows",
+]  # fmt: skip
 
 #: Coefficients of a direction below which an error message leaves them out.
 SHOWN = 0.05
@@ -65,13 +60,8 @@ def score(G, x, gate=identity):
     ndarray, shape (..., K, m, P)
         P = (k - 1)(1 + d) + k (K - 1)(1 + d), in the order of `MixingMeasure.to_vector`. The value does not
         depend on the gauge or the class reference in which G is given.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `G` is not a MixingMeasure, or `x` or the gate is not valid for it.
     """
-    _check_measure(G)
+    as_instance(G, MixingMeasure, "G")
     x = as_covariates(x, d=G.d)
     k, K = G.k, G.K
     M = as_gate(gate)(x)
@@ -87,13 +77,43 @@ def score(G, x, gate=identity):
     expert = np.eye(K)[:, : K - 1, None] - np.exp(log_expert)[..., None, : K - 1, :]
     expert = posterior[..., :, None, :] * expert
     expert = np.moveaxis(expert, (-4, -2), (-2, -1))  # (..., s, m, k, l)
-    return _columns(gating, expert, x, M)
+    return derivative_columns(gating, expert, x, M)
 
 
-def _columns(gating, expert, x, M):
-    """Derivatives in all free coordinates, (..., m, P), given those in beta0 (..., m, k - 1) and a (..., m, k, K - 1).
+def density_jacobian(G, x, gate=identity):
+    """The density and its derivatives with respect to beta0, beta1, a and b of every atom (classes 1..K-1).
 
-    The leading axes of the two broadcast.
+    They are g_s times those of `score`, in the coordinates of ``to_vector(translations=True)``, and also where a class
+    has a density that underflows.
+
+    Parameters
+    ----------
+    G : MixingMeasure
+        With batch axes ``...``.
+    x : ndarray, shape (m, d)
+        Points.
+    gate : Gate, str or callable, optional
+        The map M.
+
+    Returns
+    -------
+    g : ndarray, shape (..., K, m)
+    jacobian : ndarray, shape (..., K, m, P)
+        P = k (1 + d) K. Translations are among the directions, so the rank is less than P.
+    """
+    pi, f = np.exp(gate_log_probabilities(G, x, gate)), np.exp(expert_log_probabilities(G, x))
+    g = (pi[..., None, :] * f).sum(-3)
+    gating = np.moveaxis(pi[..., None, :] * (f - g[..., None, :, :]), -3, -1)  # (..., K, m, k)
+    expert = np.eye(G.K)[:, : G.K - 1, None] - f[..., None, : G.K - 1, :]
+    expert = np.moveaxis(pi[..., None, None, :] * f[..., :, None, :] * expert, (-4, -2), (-2, -1))
+    return g, derivative_columns(gating, expert, x, as_gate(gate)(x))
+
+
+def derivative_columns(gating, expert, x, M):
+    """Derivatives in all coordinates, (..., m, P), of those in beta0 (..., m, k or k - 1) and a (..., m, k, K - 1).
+
+    By the chain rule those in beta1 are the ones in beta0 times M(x), and those in b the ones in a times x. The
+    leading axes of the two broadcast.
     """
     lead = np.broadcast_shapes(gating.shape[:-1], expert.shape[:-2])
     parts = (gating, gating[..., None] * M[:, None, :], expert, expert[..., None] * x[:, None, None, :])
@@ -102,16 +122,11 @@ def _columns(gating, expert, x, M):
     return np.concatenate(flat, axis=-1)
 
 
-def _rows(columns, probability, axes):
-    """Derivatives times the roots of the probabilities (..., m), with the last `axes` axes of these made one."""
+def weighted_rows(columns, probability, axes):
+    """Derivatives (..., m, P) times the roots of probabilities (..., m), the last `axes` axes of these made one."""
     rows = columns * np.sqrt(probability)[..., None]
     start = probability.ndim - axes
     return rows.reshape(*rows.shape[:start], prod(rows.shape[start:-1]), rows.shape[-1])
-
-
-def _check_measure(G):
-    if not isinstance(G, MixingMeasure):
-        raise TypeError(message("G", "a MixingMeasure", f"a {type(G).__name__}", "build one first"))
 
 
 def fisher_root(G, design, gate=identity):
@@ -134,23 +149,22 @@ def fisher_root(G, design, gate=identity):
     Raises
     ------
     TypeError, ValueError
-        As in `score`, and if `design` is not a Design for d covariates.
+        If `G` is not a MixingMeasure, or `design` or the gate is not valid for it.
     """
-    _check_measure(G)
-    check_design(design, G.d)
+    check_design(design, as_instance(G, MixingMeasure, "G").d)
     probability = np.exp(log_density(G, design.points, gate)) * design.weights
-    return _rows(score(G, design.points, gate), probability, 2)
+    return weighted_rows(score(G, design.points, gate), probability, 2)
 
 
 def fisher_information(G, design, gate=identity):
-    """Fisher information of one observation, E_X sum_s g_s score_s score_s'.
+    """Fisher information of one observation, E_X sum_s g_s score_s score_s', a symmetric matrix (..., P, P).
 
-    Parameters and errors are those of `fisher_root`.
+    For its rank or inverse work with `fisher_root`: the product rounds away small eigenvalues. Parameters and errors
+    are those of `fisher_root`.
 
     Returns
     -------
     ndarray, shape (..., P, P)
-        Symmetric. For its rank or inverse work with `fisher_root`: the product rounds away small eigenvalues.
     """
     root = fisher_root(G, design, gate)
     return np.swapaxes(root, -1, -2) @ root
@@ -193,18 +207,11 @@ def numerical_rank(matrix, rtol=None):
     Returns
     -------
     NumericalRank
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the matrix is not finite or has fewer than two axes, or rtol is not in [0, 1).
     """
     matrix = as_float_array(matrix, "matrix", shape=(..., None, None))
     if matrix.size == 0:
-        raise ValueError(
-            message("matrix", "at least one entry", f"shape {matrix.shape}", "check its construction")
-        )
-    rtol = max(matrix.shape[-2:]) * np.finfo(float).eps if rtol is None else _as_fraction(rtol, "rtol")
+        raise ValueError(message("matrix", "at least one entry", f"shape {matrix.shape}", "check its construction"))
+    rtol = _relative_tolerance(rtol, "rtol", matrix)
     values = np.linalg.svd(matrix, compute_uv=False)
     tolerance = rtol * values[..., 0]
     rank = (values > tolerance[..., None]).sum(-1)
@@ -273,15 +280,12 @@ def covariance(G, design, gate=identity, n=1, rcond=None):
             for value, name in zip(direction, G.parameter_names(G.k, G.K, G.d), strict=True)
             if abs(value) > SHOWN
         ]
-        raise ValueError(
-            message(
-                "G",
-                "a nonsingular Fisher information",
-                f"rank {P - np.count_nonzero(null[first])} of {P}: along {' '.join(terms)}, for one, the density does "
-                "not change to first order",
-                "take fewer atoms, another gate or design, or standard_errors, which are infinite where they must be",
-            )
+        got = (
+            f"rank {P - np.count_nonzero(null[first])} of {P}: along {' '.join(terms)}, for one, the density does "
+            "not change to first order"
         )
+        remedy = "take fewer atoms, another gate or design, or standard_errors, which are infinite where they must be"
+        raise ValueError(message("G", "a nonsingular Fisher information", got, remedy))
     scaled = right / sigma[..., None]
     return np.swapaxes(scaled, -1, -2) @ scaled / n
 
@@ -299,15 +303,6 @@ def standard_errors(G, design, gate=identity, n=1):
     ndarray, shape (..., P)
         The roots of the diagonal of `covariance`; infinite for the coordinates that a singular information leaves
         undetermined.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As in `fisher_root`, and if n is not positive.
-
-    Notes
-    -----
-    With the singular value decomposition R = U diag(sigma) V' the p-th variance is sum_i (V_pi / sigma_i)^2.
     """
     n = _as_size(n)
     right, sigma, null = _right_singular(G, design, gate)
@@ -318,24 +313,20 @@ def standard_errors(G, design, gate=identity, n=1):
 
 
 def _as_size(n):
-    n = float(as_float_array(n, "n", ndim=0))
-    if n <= 0.0:
-        raise ValueError(message("n", "a positive sample size", f"{n}", "use 1 for the limit of sqrt(n) sd"))
-    return n
+    return as_number(n, "n", "a positive sample size", "use 1 for the limit of sqrt(n) sd", above=0.0)
 
 
-def _as_fraction(value, name):
-    value = float(as_float_array(value, name, ndim=0))
-    if not 0.0 <= value < 1.0:
-        raise ValueError(message(name, "a number in [0, 1)", f"{value}", "use for example 1e-12"))
-    return value
+def _relative_tolerance(value, name, matrix):
+    if value is None:
+        return max(matrix.shape[-2:]) * np.finfo(float).eps
+    return as_number(value, name, "a number in [0, 1)", "use for example 1e-12", least=0.0, below=1.0)
 
 
 def _right_singular(G, design, gate, rcond=None):
     """Of the root: right singular vectors (..., i, P), singular values (..., P), and which of these count as zero."""
     root = fisher_root(G, design, gate)
     rows, P = root.shape[-2:]
-    rcond = max(rows, P) * np.finfo(float).eps if rcond is None else _as_fraction(rcond, "rcond")
+    rcond = _relative_tolerance(rcond, "rcond", root)
     if rows < P:  # fewer rows than coordinates: pad, so that all of V comes back
         root = np.concatenate([root, np.zeros(root.shape[:-2] + (P - rows, P))], axis=-2)
     _, sigma, right = np.linalg.svd(root, full_matrices=False)

@@ -20,11 +20,10 @@ from operator import itemgetter
 import numpy as np
 from scipy import optimize
 
-from .checks import as_float_array, message
-from .divergences import _check_measures
-from .measure import GAUGES
+from .checks import as_number, message
+from .measure import GAUGES, pair
 
-__all__ = ["VoronoiLoss", "best_translation", "voronoi_cells", "voronoi_loss", "voronoi_loss_parts"]
+__all__ = ["VoronoiLoss", "voronoi_cells", "voronoi_loss", "voronoi_loss_parts"]
 
 MAX_TRANSLATION = 1e30  # cell boundaries further away than this are not looked at
 
@@ -52,7 +51,8 @@ class VoronoiLoss:
         Number of fitted atoms in each cell.
     t0, t1 : ndarray (...), (..., d)
         Translation applied to the fitted measure: zeros in a named gauge, the minimiser for ``"infimum"``
-        (t0 = -inf when the infimum is the limit in which all fitted mass vanishes).
+        (t0 = -inf when the infimum is the limit in which all fitted mass vanishes; where it is a limit at a cell
+        boundary, t1 is that boundary and the loss at t1 itself may be larger).
     """
 
     total: np.ndarray
@@ -84,38 +84,22 @@ class _Pairs:
 
     def map(self, function):
         """The same record with a function applied to every array."""
-        return _Pairs(
-            **{name: value if name == "r" else function(value) for name, value in vars(self).items()}
-        )
-
-
-def _check_order(r):
-    r = float(as_float_array(r, "r", ndim=0))
-    if r < 1.0:
-        raise ValueError(
-            message("r", "an order of at least 1, as in equation (5)", f"{r}", "use for example r = 2")
-        )
-    return r
+        return _Pairs(**{name: value if name == "r" else function(value) for name, value in vars(self).items()})
 
 
 def _masses(G, name):
     with np.errstate(over="ignore"):
         mass = np.exp(G.beta0)
     if not np.all(np.isfinite(mass)):
-        raise ValueError(
-            message(
-                f"beta0 of {name}",
-                "finite masses exp(beta0)",
-                f"beta0 up to {G.beta0.max():.6g}",
-                "translate the measure first, for example to the gauge 'last'",
-            )
-        )
+        remedy = "translate the measure first, for example to the gauge 'last'"
+        got = f"beta0 up to {G.beta0.max():.6g}"
+        raise ValueError(message(f"beta0 of {name}", "finite masses exp(beta0)", got, remedy))
     return mass
 
 
 def _pairs(G, G_true, r):
-    batch = _check_measures(G, G_true)
-    r = _check_order(r)
+    batch = pair(G, G_true)
+    r = as_number(r, "r", "an order of at least 1, as in equation (5)", "use for example r = 2", least=1.0)
     G, G_true = G.canonical(), G_true.canonical()
     k, k_true, K, d = G.k, G_true.k, G.K, G.d
 
@@ -192,11 +176,6 @@ def voronoi_cells(G, G_true):
         Values 0, ..., k_true - 1. An atom at the same distance from several true atoms goes to the one with
         the lowest index; read literally, equation (5) would put it in each of their cells and count it
         several times.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not a MixingMeasure, or K, d or the batch axes do not match.
     """
     pairs = _pairs(G, G_true, 1.0)
     return _cells(pairs, np.zeros(pairs.batch_shape + (G.d,)))
@@ -232,8 +211,7 @@ def voronoi_loss(G, G_true, r=2.0, *, gauge="as_is"):
     Raises
     ------
     TypeError, ValueError
-        If an argument is not a MixingMeasure, K, d or the batch axes do not match, r < 1, the gauge is
-        unknown, or exp(beta0) overflows.
+        If the measures do not go together, r < 1, the gauge is unknown, or exp(beta0) overflows.
 
     Notes
     -----
@@ -252,7 +230,7 @@ def voronoi_loss(G, G_true, r=2.0, *, gauge="as_is"):
     infimum is hence never more than the total true mass. For d = 1 the assignment is constant on finitely
     many intervals of t1 whose ends solve linear equations, and the infimum is computed exactly (to rounding),
     for a whole batch at once. For d > 1 the assignments are searched from many starts and the convex problem
-    of each is solved numerically: the result is an upper bound of the infimum (:func:`best_translation` gives
+    of each is solved numerically: the result is an upper bound of the infimum (:func:`voronoi_loss_parts` gives
     the translation).
 
     Because of the jumps the infimum may be a limit at the boundary of two cells that no translation attains.
@@ -269,10 +247,8 @@ def voronoi_loss_parts(G, G_true, r=2.0, *, gauge="as_is"):
     """
     names = tuple(GAUGES) + ("infimum",)
     if gauge not in names:
-        raise ValueError(
-            message("gauge", f"one of {', '.join(names)}", f"{gauge!r}", "use one of these names")
-        )
-    _check_measures(G, G_true)
+        raise ValueError(message("gauge", f"one of {', '.join(names)}", f"{gauge!r}", "use one of these names"))
+    pair(G, G_true)
     if gauge == "infimum":
         pairs = _pairs(G, G_true, r)
         return _infimum_d1(pairs) if G.d == 1 else _infimum_multistart(pairs)
@@ -281,40 +257,16 @@ def voronoi_loss_parts(G, G_true, r=2.0, *, gauge="as_is"):
     return _loss_at(pairs, _cells(pairs, t1), np.zeros(pairs.batch_shape), t1)
 
 
-def best_translation(G, G_true, r=2.0):
-    """The translation of G that brings it nearest to G_true in the loss D_r.
-
-    Parameters
-    ----------
-    G, G_true, r
-        As for :func:`voronoi_loss`.
-
-    Returns
-    -------
-    t0 : ndarray (...)
-        Shift of beta0; -inf where the infimum is the limit s = exp(t0) -> 0.
-    t1 : ndarray (..., d)
-        Shift of beta1. Where the infimum is a limit at a cell boundary, t1 is that boundary and the loss at
-        t1 itself may be larger.
-    """
-    best = voronoi_loss_parts(G, G_true, r, gauge="infimum")
-    return best.t0, best.t1
-
-
 def _best_scale(pairs, masses, cost):
     """Minimise sum_j |s M_j - m*_j| + s cost over s >= 0; masses (..., k_true), cost (...): (total, s)."""
     true = pairs.mass_true
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         scales = true / masses
     scales = np.where(np.isfinite(scales), scales, 0.0)
-    ends = np.stack(
-        [np.zeros_like(cost), np.ones_like(cost)], axis=-1
-    )  # the limit s -> 0, and no translation
+    ends = np.stack([np.zeros_like(cost), np.ones_like(cost)], axis=-1)  # the limit s -> 0, and no translation
     scales = np.concatenate([scales, ends], axis=-1)
-    totals = (
-        np.abs(scales[..., None] * masses[..., None, :] - true[..., None, :]).sum(-1)
-        + scales * cost[..., None]
-    )
+    excess = np.abs(scales[..., None] * masses[..., None, :] - true[..., None, :]).sum(-1)
+    totals = excess + scales * cost[..., None]
     best = np.argmin(totals, axis=-1)[..., None]
     return np.take_along_axis(totals, best, -1)[..., 0], np.take_along_axis(scales, best, -1)[..., 0]
 
@@ -350,13 +302,13 @@ def _infimum_d1(pairs):
     low = np.concatenate([zero - np.inf, events, zero], axis=-1)
     high = np.concatenate([events, zero + np.inf, zero], axis=-1)
 
-    wide = pairs.map(lambda value: np.expand_dims(value, len(batch)))  # an axis for the intervals
-    cells = _cells(wide, middle[..., None])
-    _, masses, shared = _cell_sums(wide, cells)
-    kinks = _pick(wide.shift, cells)[..., 0]
-    t1, slope_cost = _convex_minimum(wide.mass, kinks, shared, low, high, pairs.r)
-    rest = np.where(shared, _pick(wide.expert_r, cells), _pick(wide.expert_1, cells))
-    totals, scales = _best_scale(wide, masses, slope_cost + (wide.mass * rest).sum(-1))
+    repeated = pairs.map(lambda value: np.expand_dims(value, len(batch)))  # an axis for the intervals
+    cells = _cells(repeated, middle[..., None])
+    _, masses, shared = _cell_sums(repeated, cells)
+    kinks = _pick(repeated.shift, cells)[..., 0]
+    t1, slope_cost = _convex_minimum(repeated.mass, kinks, shared, low, high, pairs.r)
+    rest = np.where(shared, _pick(repeated.expert_r, cells), _pick(repeated.expert_1, cells))
+    totals, scales = _best_scale(repeated, masses, slope_cost + (repeated.mass * rest).sum(-1))
 
     best = np.argmin(totals, axis=-1)[..., None]
     t0 = _log(np.take_along_axis(scales, best, -1)[..., 0])
@@ -384,9 +336,8 @@ def _convex_minimum(mass, kinks, shared, low, high, r):
     candidates = [left, right] + [np.clip(kinks[..., i], low, high) for i in range(kinks.shape[-1])]
     costs = np.stack([cost(t) for t in candidates], axis=-1)
     best = np.argmin(costs, axis=-1)[..., None]
-    return np.take_along_axis(np.stack(candidates, -1), best, -1)[..., 0], np.take_along_axis(
-        costs, best, -1
-    )[..., 0]
+    t = np.take_along_axis(np.stack(candidates, -1), best, -1)[..., 0]
+    return t, np.take_along_axis(costs, best, -1)[..., 0]
 
 
 # d > 1: a search over assignments. The translations that give one assignment form a polyhedron, so the
@@ -427,9 +378,8 @@ def _search_assignments(pairs):
         t1 = _solve_assignment(pairs, cells, start)
         _, masses, shared = _cell_sums(pairs, cells)
         slope = np.linalg.norm(_pick(pairs.shift, cells) - t1, axis=-1)
-        terms = np.where(
-            shared, slope**pairs.r + _pick(pairs.expert_r, cells), slope + _pick(pairs.expert_1, cells)
-        )
+        over, exact = slope**pairs.r + _pick(pairs.expert_r, cells), slope + _pick(pairs.expert_1, cells)
+        terms = np.where(shared, over, exact)
         total, s = _best_scale(pairs, masses, np.asarray((pairs.mass * terms).sum()))
         if total < best[0]:
             best = (float(total), float(_log(s)), t1, cells)
@@ -470,16 +420,14 @@ def _solve_assignment(pairs, cells, start):
             steps = np.where(rise > slack, slack / rise, 1.0)
         return start + np.clip(steps.min(initial=1.0), 0.0, 1.0) * (t - start)
 
-    constraints = (
-        [{"type": "ineq", "fun": lambda t: offsets - normals @ t, "jac": lambda t: -normals}] if rows else ()
-    )
+    inside = {"type": "ineq", "fun": lambda t: offsets - normals @ t, "jac": lambda t: -normals}
     candidates = [start, *(feasible(target) for target in targets)]
     first = min(candidates, key=cost)
     for relative in (1e-3, 1e-6, 1e-9):  # the kinks of the norm are smoothed less and less
         smooth = (relative * scale) ** 2
         with np.errstate(over="ignore"):
             solved = optimize.minimize(
-                cost, first, args=(smooth,), jac=gradient, method="SLSQP", constraints=constraints,
+                cost, first, args=(smooth,), jac=gradient, method="SLSQP", constraints=[inside] if rows else (),
                 options={"maxiter": 200, "ftol": 1e-15},
             )  # fmt: skip
         if np.all(np.isfinite(solved.x)):

@@ -13,23 +13,26 @@ and b_iK = 0 is said to be in the class reference.
 
 from __future__ import annotations
 
-import json
-import zipfile
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 
 import numpy as np
 
-from .checks import as_count, as_float_array, message
+from .checks import as_count, as_float_array, as_instance, as_number, as_shape, broadcast_shapes, message
+from .files import read_arrays, write_arrays
 
-__all__ = ["DEFAULT_THETA", "GAUGES", "MixingMeasure", "Theta"]
+__all__ = ["DEFAULT_THETA", "FIELDS", "GAUGES", "MixingMeasure", "Theta", "pair", "single"]
 
+#: The four arrays of a mixing measure, and the four radii of a `Theta`.
+FIELDS = ("beta0", "beta1", "a", "b")
 #: Names of the gauges of `MixingMeasure.in_gauge`.
 GAUGES = ("as_is", "last", "mean")
-_FORMAT = "logitmoe.MixingMeasure"
-_VERSION = 1
-_FIELDS = ("beta0", "beta1", "a", "b")
+
+
+def _field_shapes(*shape):
+    """Shapes of the four arrays of measures of the batch axes, k, K and d."""
+    *batch, k, K, d = shape
+    return {name: (*batch, *tail) for name, tail in zip(FIELDS, ((k,), (k, d), (k, K), (k, K, d)), strict=True)}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,10 +55,8 @@ class MixingMeasure:
 
     Raises
     ------
-    TypeError
-        If the values are not real numbers.
-    ValueError
-        If an array is not finite, if the shapes disagree, or if k, K or d is less than 1.
+    TypeError, ValueError
+        If an array is not of finite real numbers, the shapes disagree, or k, K or d is less than 1.
 
     Examples
     --------
@@ -72,24 +73,18 @@ class MixingMeasure:
     b: np.ndarray
 
     def __post_init__(self):
-        for name in _FIELDS:
+        for name in FIELDS:
             array = as_float_array(getattr(self, name), name).copy()
             array.setflags(write=False)
             object.__setattr__(self, name, array)
         if self.beta0.ndim < 1 or self.beta0.shape[-1] < 1:
             got = f"shape {self.beta0.shape}"
             raise ValueError(message("beta0", "shape (..., k) with k >= 1", got, "give at least one atom"))
-        batch, k = self.beta0.shape[:-1], self.beta0.shape[-1]
-        d = self.beta1.shape[-1] if self.beta1.ndim else 0
-        K = self.a.shape[-1] if self.a.ndim else 0
-        shapes = {
-            "beta1": ("(..., k, d)", (*batch, k, d)),
-            "a": ("(..., k, K)", (*batch, k, K)),
-            "b": ("(..., k, K, d)", (*batch, k, K, d)),
-        }
-        for name, (letters, shape) in shapes.items():
-            if getattr(self, name).shape != shape or 0 in shape[len(batch) :]:
-                expected = f"shape {letters} = {shape}, with k and the batch axes of beta0 and with d, K >= 1"
+        n, d = len(self.batch_shape), self.beta1.shape[-1] if self.beta1.ndim else 0
+        shapes = _field_shapes(*self.beta0.shape, self.a.shape[-1] if self.a.ndim else 0, d)
+        for name, letters in (("beta1", "k, d"), ("a", "k, K"), ("b", "k, K, d")):
+            if getattr(self, name).shape != shapes[name] or 0 in shapes[name][n:]:
+                expected = f"shape (..., {letters}) = {shapes[name]}, with k and the batch axes of beta0 and d, K >= 1"
                 remedy = "d is taken from the last axis of beta1 and K from that of a; make the shapes agree"
                 raise ValueError(message(name, expected, f"shape {getattr(self, name).shape}", remedy))
 
@@ -129,43 +124,21 @@ class MixingMeasure:
         Parameters
         ----------
         t0 : array_like, shape (...)
-            Translation of beta0; broadcast against the batch axes.
+            Translation of beta0.
         t1 : array_like, shape (..., d), or a number for all coordinates
-            Translation of beta1; broadcast against the batch axes.
-
-        Returns
-        -------
-        MixingMeasure
-            Its batch axes are the broadcast ones.
-
-        Raises
-        ------
-        ValueError
-            If t0 or t1 is not finite or cannot be broadcast.
+            Translation of beta1. The batch axes of both and of the measure broadcast.
         """
         t0 = as_float_array(t0, "t0")
         t1 = as_float_array(t1, "t1")
         t1 = as_float_array(t1 if t1.ndim else np.full(self.d, t1), "t1", shape=(..., self.d))
-        G = self.broadcast_to(_broadcast("t0 and t1", self.batch_shape, t0.shape, t1.shape[:-1]))
+        G = self.broadcast_to(broadcast_shapes("t0 and t1", self.batch_shape, t0.shape, t1.shape[:-1]))
         return G._replace(beta0=G.beta0 + t0[..., None], beta1=G.beta1 + t1[..., None, :])
 
     def in_gauge(self, name):
-        """Return the translation of this measure that lies in a named gauge.
+        """Return the translation of this measure that lies in a gauge of `GAUGES`.
 
-        Parameters
-        ----------
-        name : {"as_is", "last", "mean"}
-            ``"as_is"``: no translation. ``"last"``: the last atom has beta0 = 0 and beta1 = 0, as the paper
-            assumes of the true measure. ``"mean"``: beta0 and beta1 sum to zero over the atoms.
-
-        Returns
-        -------
-        MixingMeasure
-
-        Raises
-        ------
-        ValueError
-            If the name is unknown.
+        ``"as_is"``: no translation. ``"last"``: the last atom has beta0 = 0 and beta1 = 0, as the paper assumes of the
+        true measure. ``"mean"``: beta0 and beta1 sum to zero over the atoms.
         """
         if name == "as_is":
             return self
@@ -190,20 +163,13 @@ class MixingMeasure:
 
         Parameters
         ----------
-        shift : array_like, shape (d,), or a number for all coordinates
-            What had been subtracted; in units of t.
-        scale : array_like, shape (d,), or a number for all coordinates
-            What it was then divided by; not zero.
+        shift, scale : array_like, shape (d,), or a number for all coordinates
+            In units of t; the scales are not zero.
 
         Returns
         -------
         MixingMeasure
             In the same gauge and class reference. It may lie outside the Theta of the fit.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If shift or scale is not finite or of another shape, or a scale is zero.
 
         Examples
         --------
@@ -226,51 +192,21 @@ class MixingMeasure:
     # -- atoms and classes -----------------------------------------------------------------------------------
 
     def permute(self, order):
-        """Reorder the atoms: atom i of the result is atom ``order[i]`` of this measure. Same density.
-
-        Parameters
-        ----------
-        order : sequence of int, length k
-            A permutation of 0, ..., k - 1.
-
-        Returns
-        -------
-        MixingMeasure
-
-        Raises
-        ------
-        ValueError
-            If `order` is not a permutation.
-        """
-        return self._take(_as_permutation(order, self.k, "order"))
+        """Reorder the atoms: atom i of the result is atom ``order[i]`` of this measure. Same density."""
+        return self._take(_as_permutation(order, self.k))
 
     def relabel_classes(self, order):
         """Reorder the classes: class index s of the result is class index ``order[s]`` of this measure.
 
         The result is not in the class reference if the last class moved: call `canonical` if that is wanted.
-
-        Parameters
-        ----------
-        order : sequence of int, length K
-            A permutation of 0, ..., K - 1 (class label minus one).
-
-        Returns
-        -------
-        MixingMeasure
-
-        Raises
-        ------
-        ValueError
-            If `order` is not a permutation.
         """
-        order = _as_permutation(order, self.K, "order")
+        order = _as_permutation(order, self.K)
         return self._replace(a=self.a[..., order], b=self.b[..., order, :])
 
     def split(self, atom, fraction=0.5, *, beta1=None, a=None, b=None):
         """Replace one atom by two that share its mass, at positions `atom` and `atom` + 1.
 
-        With the default values of `beta1`, `a` and `b` both new atoms equal the old one, and the density does
-        not change.
+        Without `beta1`, `a` and `b` both new atoms equal the old one, and the density does not change.
 
         Parameters
         ----------
@@ -278,42 +214,23 @@ class MixingMeasure:
             Index of the atom, in 0..k-1.
         fraction : array_like, shape (...)
             Part of the mass, strictly between 0 and 1, that the first new atom receives.
-        beta1 : array_like, shape (..., 2, d), optional
-            Gate slopes of the new atoms; default: the old one's.
-        a : array_like, shape (..., 2, K), optional
-            Expert intercepts of the new atoms.
-        b : array_like, shape (..., 2, K, d), optional
-            Expert slopes of the new atoms.
-
-        Returns
-        -------
-        MixingMeasure
-            Of k + 1 atoms; its batch axes are those of this measure and of the arguments, broadcast.
-
-        Raises
-        ------
-        ValueError
-            If there is no such atom, if `fraction` is not inside (0, 1), or if a shape does not fit.
+        beta1, a, b : array_like, shapes (..., 2, d), (..., 2, K) and (..., 2, K, d), optional
+            Parameters of the new atoms. The batch axes of the measure and of the arguments broadcast.
         """
         atom = _as_position(atom, self.k, "atom")
         fraction = as_float_array(fraction, "fraction")
         outside = fraction[(fraction <= 0) | (fraction >= 1)]
         if outside.size:
-            raise ValueError(
-                message("fraction", "a number inside (0, 1)", f"{outside[0]}", "leave both atoms some mass")
-            )
+            remedy = "leave both atoms some mass"
+            raise ValueError(message("fraction", "a number inside (0, 1)", f"{outside[0]}", remedy))
         shapes = {"beta1": (2, self.d), "a": (2, self.K), "b": (2, self.K, self.d)}
         given = {
             name: as_float_array(value, name, shape=(..., *shapes[name]))
             for name, value in {"beta1": beta1, "a": a, "b": b}.items()
             if value is not None
         }
-        batch = _broadcast(
-            "fraction, beta1, a and b",
-            self.batch_shape,
-            fraction.shape,
-            *(value.shape[: value.ndim - len(shapes[name])] for name, value in given.items()),
-        )
+        batches = (value.shape[: value.ndim - len(shapes[name])] for name, value in given.items())
+        batch = broadcast_shapes("fraction, beta1, a and b", self.batch_shape, fraction.shape, *batches)
         G = self.broadcast_to(batch)
         old = G._take([atom, atom])
         new = {"beta0": old.beta0 + np.stack([np.log(fraction), np.log1p(-fraction)], axis=-1)}
@@ -324,21 +241,13 @@ class MixingMeasure:
     def merge(self, atoms):
         """Replace several atoms by one of their total mass and of their mass-weighted mean parameters.
 
+        The density is the same only if the atoms were equal in (beta1, a, b).
+
         Parameters
         ----------
         atoms : sequence of int
             Distinct indices in 0..k-1, at least one. The new atom takes the place of the first one listed;
             the atoms that are not listed keep their order.
-
-        Returns
-        -------
-        MixingMeasure
-            Of k - len(atoms) + 1 atoms. The density is the same only if the merged atoms were equal.
-
-        Raises
-        ------
-        ValueError
-            If `atoms` is empty, repeats an index or names an atom that does not exist.
         """
         atoms = [_as_position(atom, self.k, "atoms") for atom in atoms]
         if not atoms or len(set(atoms)) != len(atoms):
@@ -348,7 +257,7 @@ class MixingMeasure:
         total = np.logaddexp.reduce(listed.beta0, axis=-1, keepdims=True)
         weight = np.exp(listed.beta0 - total)
         new = {"beta0": total}
-        for name in _FIELDS[1:]:
+        for name in FIELDS[1:]:
             values = getattr(listed, name)
             first = np.take(values, [0], axis=axis)
             w = weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim))
@@ -360,13 +269,7 @@ class MixingMeasure:
     # -- batch axes ------------------------------------------------------------------------------------------
 
     def __getitem__(self, index):
-        """Index the batch axes, with any index that NumPy accepts.
-
-        Raises
-        ------
-        IndexError
-            If the index does not fit the batch axes; in particular if there are none.
-        """
+        """Index the batch axes, with any index that NumPy accepts; IndexError if it does not fit them."""
         # Numbering the measures first keeps the index away from the axes k, K and d.
         count, n = prod(self.batch_shape), len(self.batch_shape)
         try:
@@ -377,26 +280,14 @@ class MixingMeasure:
         return self._map(lambda array: array.reshape(count, *array.shape[n:])[chosen])
 
     def __iter__(self):
-        """Iterate over the first batch axis.
-
-        Raises
-        ------
-        TypeError
-            If there are no batch axes.
-        """
+        """Iterate over the first batch axis."""
         if not self.batch_shape:
             raise TypeError(message("iteration", "batch axes", "none", "atoms are in beta0, beta1, a, b"))
         return (self[i] for i in range(self.batch_shape[0]))
 
     def reshape(self, batch_shape):
-        """Return the measure with its batch axes reshaped; ``-1`` is allowed once, as in `numpy.reshape`.
-
-        Raises
-        ------
-        ValueError
-            If the number of measures would change.
-        """
-        batch_shape = _as_shape(batch_shape)
+        """Return the measure with its batch axes reshaped; ``-1`` is allowed once, as in `numpy.reshape`."""
+        batch_shape = as_shape(batch_shape, "batch_shape", minimum=-1)
         n = len(self.batch_shape)
         try:
             batch_shape = np.empty(self.batch_shape).reshape(batch_shape).shape  # replaces a -1
@@ -406,40 +297,19 @@ class MixingMeasure:
         return self._map(lambda array: array.reshape(batch_shape + array.shape[n:]))
 
     def broadcast_to(self, batch_shape):
-        """Return the measure repeated along new or broadcast batch axes, by NumPy's rules.
-
-        Raises
-        ------
-        ValueError
-            If the batch axes cannot be broadcast to `batch_shape`.
-        """
-        batch_shape = _as_shape(batch_shape)
+        """Return the measure repeated along new or broadcast batch axes, by NumPy's rules."""
+        batch_shape = as_shape(batch_shape, "batch_shape")
         if batch_shape == self.batch_shape:
             return self
         n = len(self.batch_shape)
-        if _broadcast("batch_shape", self.batch_shape, batch_shape) != batch_shape:
+        if broadcast_shapes("batch_shape", self.batch_shape, batch_shape) != batch_shape:
             expected = f"a shape that {self.batch_shape} broadcasts to"
             raise ValueError(message("batch_shape", expected, f"{batch_shape}", "add axes in front of it"))
         return self._map(lambda array: np.broadcast_to(array, batch_shape + array.shape[n:]))
 
     @classmethod
     def stack(cls, measures):
-        """Stack measures of equal shapes along a new leading batch axis.
-
-        Parameters
-        ----------
-        measures : iterable of MixingMeasure
-            At least one; with the same k, K, d and batch axes.
-
-        Returns
-        -------
-        MixingMeasure
-
-        Raises
-        ------
-        ValueError
-            If there is none, or if the shapes differ.
-        """
+        """Stack measures, at least one and all of the same shapes, along a new leading batch axis."""
         measures = list(measures)
         if not measures:
             raise ValueError(message("measures", "at least one measure", "none", "give a non-empty list"))
@@ -447,58 +317,56 @@ class MixingMeasure:
             if G.b.shape != measures[0].b.shape:
                 expected = f"measures like the first, {measures[0]}"
                 raise ValueError(message("measures", expected, f"{G} at index {i}", "stack those of one shape"))
-        return cls(*(np.stack([getattr(G, name) for G in measures]) for name in _FIELDS))
+        return cls(*(np.stack([getattr(G, name) for G in measures]) for name in FIELDS))
 
     # -- vectors ---------------------------------------------------------------------------------------------
 
-    def to_vector(self):
+    def to_vector(self, *, translations=False):
         """Return the free coordinates: gauge ``"last"`` and class reference, without what these fix at zero.
+
+        Parameters
+        ----------
+        translations : bool
+            Whether to keep the translations of the gate: beta0 and beta1 of all the atoms then, in the gauge they are.
 
         Returns
         -------
-        ndarray, shape (..., P), P = (k - 1)(1 + d) + k (K - 1)(1 + d)
-            beta0 of the atoms 1..k-1, then beta1 of the same, then a and then b of all the atoms and of the
+        ndarray, shape (..., P), P = (k - 1)(1 + d) + k (K - 1)(1 + d), or k (1 + d) K with the translations
+            beta0 of the atoms 1..k-1 (or k), then beta1 of the same, then a and then b of all the atoms and of the
             classes 1..K-1, each in C order. `parameter_names` has the names.
         """
-        G = self.in_gauge("last").canonical()
-        parts = (G.beta0[..., :-1], G.beta1[..., :-1, :], G.a[..., :-1], G.b[..., :-1, :])
+        G = self.canonical() if translations else self.in_gauge("last").canonical()
+        gates = self.k if translations else self.k - 1
+        parts = (G.beta0[..., :gates], G.beta1[..., :gates, :], G.a[..., :-1], G.b[..., :-1, :])
         n = len(self.batch_shape)
         return np.concatenate([part.reshape(*self.batch_shape, prod(part.shape[n:])) for part in parts], axis=-1)
 
     @classmethod
-    def from_vector(cls, v, k, K, d):
-        """Return the measure with the free coordinates `v`: the inverse of `to_vector`.
+    def from_vector(cls, v, k, K, d, *, translations=False):
+        """Return the measure with the free coordinates `v`, shape (..., P): the inverse of `to_vector`.
 
-        Parameters
-        ----------
-        v : array_like, shape (..., P)
-            Free coordinates.
-        k, K, d : int
-            Numbers of atoms, classes and covariates, each at least 1.
-
-        Returns
-        -------
-        MixingMeasure
-            In the gauge ``"last"`` and the class reference.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a number is not an integer of at least 1, or if the last axis of `v` is not of length P.
+        It is in the class reference and, without `translations`, in the gauge ``"last"``.
         """
         k, K, d = as_count(k, "k"), as_count(K, "K"), as_count(d, "d")
-        shapes = ((k - 1,), (k - 1, d), (k, K - 1), (k, K - 1, d))
+        fixed = 0 if translations else 1
+        shapes = ((k - fixed,), (k - fixed, d), (k, K - 1), (k, K - 1, d))
         sizes = [prod(shape) for shape in shapes]
         v = as_float_array(v, "v", shape=(..., sum(sizes)))
         batch = v.shape[:-1]
         parts = np.split(v, np.cumsum(sizes)[:-1], axis=-1)
         beta0, beta1, a, b = (part.reshape(batch + shape) for part, shape in zip(parts, shapes, strict=True))
         return cls(
-            np.concatenate([beta0, np.zeros((*batch, 1))], axis=-1),
-            np.concatenate([beta1, np.zeros((*batch, 1, d))], axis=-2),
+            np.concatenate([beta0, np.zeros((*batch, fixed))], axis=-1),
+            np.concatenate([beta1, np.zeros((*batch, fixed, d))], axis=-2),
             np.concatenate([a, np.zeros((*batch, k, 1))], axis=-1),
             np.concatenate([b, np.zeros((*batch, k, 1, d))], axis=-2),
         )
+
+    def atom_vectors(self):
+        """Return (beta1, a, b) of each atom, classes 1..K-1 in the class reference, shape (..., k, K (1 + d) - 1)."""
+        G = self.canonical()
+        b = G.b[..., :-1, :]
+        return np.concatenate([G.beta1, G.a[..., :-1], b.reshape(*b.shape[:-2], prod(b.shape[-2:]))], axis=-1)
 
     @staticmethod
     def parameter_names(k, K, d):
@@ -521,107 +389,51 @@ class MixingMeasure:
     # -- comparison and files --------------------------------------------------------------------------------
 
     def allclose(self, other, rtol=0.0, atol=1e-12):
-        """Whether all parameters agree, as they are: no gauge, reference or order of atoms is chosen first.
+        """Whether all parameters agree, as they are, with tolerances as in `numpy.allclose`: a bool.
 
-        Parameters
-        ----------
-        other : MixingMeasure
-            Measures of other shapes are not close.
-        rtol, atol : float
-            Tolerances, as in `numpy.allclose`.
-
-        Returns
-        -------
-        bool
+        No gauge, reference or order of atoms is chosen first. Measures of other shapes are not close.
         """
         return self.b.shape == other.b.shape and all(
-            np.allclose(getattr(self, name), getattr(other, name), rtol=rtol, atol=atol) for name in _FIELDS
+            np.allclose(getattr(self, name), getattr(other, name), rtol=rtol, atol=atol) for name in FIELDS
         )
 
     def save(self, path):
         """Write the measure to a file that `load` reads back bit for bit.
 
-        Parameters
-        ----------
-        path : str or path-like
-            Its suffix decides the format: ``.json`` (text, one line for each array) or ``.npz`` (NumPy).
-
-        Raises
-        ------
-        ValueError
-            If the suffix is another one.
+        A file that was there is replaced when the new one is complete. The suffix decides the format: ``.json`` (text,
+        one line for each array) or ``.npz`` (NumPy).
         """
-        path, suffix = _as_path(path)
-        shape = [*self.batch_shape, self.k, self.K, self.d]
-        header = {"format": _FORMAT, "version": _VERSION, "shape": shape}
-        arrays = {name: getattr(self, name) for name in _FIELDS}
-        if suffix == ".json":
-            record = {**header, **{name: array.tolist() for name, array in arrays.items()}}
-            lines = (f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
-            path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-        else:
-            with path.open("wb") as file:
-                np.savez(file, **header, **arrays)
+        arrays = {name: getattr(self, name) for name in FIELDS}
+        write_arrays(path, "logitmoe.MixingMeasure", [*self.batch_shape, self.k, self.K, self.d], arrays)
 
     @classmethod
     def load(cls, path):
-        """Read a measure that `save` wrote.
-
-        Parameters
-        ----------
-        path : str or path-like
-            A ``.json`` or ``.npz`` file.
-
-        Returns
-        -------
-        MixingMeasure
+        """Read a measure from a file that `save` wrote.
 
         Raises
         ------
         FileNotFoundError
             If there is no such file.
         ValueError
-            If the suffix is another one, or if the content is not a mixing measure of a known version: a
-            damaged file, missing arrays, wrong shapes, numbers that are not finite.
+            If it is not a file of `save`, or any bit of it has changed since.
         """
-        path, suffix = _as_path(path)
-        record = _read_json(path) if suffix == ".json" else _read_npz(path)
-        for name, value in (("format", _FORMAT), ("version", _VERSION)):
-            if record.get(name) != value:
-                got = repr(record.get(name))
-                raise ValueError(message(str(path), f"{name} {value!r}", got, "give a file written by save"))
-        missing = [name for name in ("shape", *_FIELDS) if name not in record]
-        if missing:
-            expected = f"the fields shape, {', '.join(_FIELDS)}"
-            raise ValueError(message(str(path), expected, f"no {missing[0]}", "give a file written by save"))
-        try:
-            *batch, k, K, d = (as_count(int(n), "shape", minimum=0) for n in record["shape"])
-            shapes = {"beta0": (k,), "beta1": (k, d), "a": (k, K), "b": (k, K, d)}
-            fields = {}
-            for name in _FIELDS:
-                array, shape = as_float_array(record[name], name), (*batch, *shapes[name])
-                if array.size == prod(shape) == 0:
-                    array = array.reshape(shape)  # the list of a batch without measures does not show k, K, d
-                fields[name] = as_float_array(array, name, shape=shape)
-            return cls(**fields)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}: not a readable mixing measure: {error}") from error
+        return cls(**read_arrays(path, "logitmoe.MixingMeasure", _field_shapes))
 
     def _replace(self, **fields):
         """Return a copy with some arrays replaced."""
-        return MixingMeasure(**{name: fields.get(name, getattr(self, name)) for name in _FIELDS})
+        return MixingMeasure(**{name: fields.get(name, getattr(self, name)) for name in FIELDS})
 
     def _map(self, function):
         """Return the measure of the four arrays that `function` returns for those of this one."""
-        return MixingMeasure(*(function(getattr(self, name)) for name in _FIELDS))
+        return MixingMeasure(*(function(getattr(self, name)) for name in FIELDS))
 
     def _take(self, order, new=None):
         """Return the atoms in `order`, where k, k + 1, ... are the atoms of the arrays `new`, if given."""
         axis = len(self.batch_shape)
-        fields = {name: getattr(self, name) for name in _FIELDS}
+        fields = {name: getattr(self, name) for name in FIELDS}
         if new is not None:
-            fields = {name: np.concatenate([fields[name], new[name]], axis=axis) for name in _FIELDS}
-        return MixingMeasure(**{name: np.take(fields[name], order, axis=axis) for name in _FIELDS})
+            fields = {name: np.concatenate([fields[name], new[name]], axis=axis) for name in FIELDS}
+        return MixingMeasure(**{name: np.take(fields[name], order, axis=axis) for name in FIELDS})
 
 
 @dataclass(frozen=True)
@@ -634,11 +446,6 @@ class Theta:
     ----------
     beta0, beta1, a, b : float
         Radii, positive and finite.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a radius is not a number, or not positive and finite.
     """
 
     beta0: float
@@ -647,10 +454,8 @@ class Theta:
     b: float
 
     def __post_init__(self):
-        for name in _FIELDS:
-            radius = float(as_float_array(getattr(self, name), name, ndim=0))
-            if radius <= 0:
-                raise ValueError(message(name, "a positive radius", f"{radius}", "give the box some width"))
+        for name in FIELDS:
+            radius = as_number(getattr(self, name), name, "a positive radius", "give the box some width", above=0.0)
             object.__setattr__(self, name, radius)
 
     @classmethod
@@ -663,26 +468,11 @@ class Theta:
         return np.logical_and.reduce([largest <= radius for largest, radius in self._extent(G)])
 
     def touches(self, G, rtol=1e-9):
-        """Whether some parameter is at the box's boundary, or outside, bool array of shape (...).
-
-        Parameters
-        ----------
-        G : MixingMeasure
-            The measure.
-        rtol : float
-            A parameter is at the boundary when its modulus is at least ``(1 - rtol)`` times the radius.
-        """
+        """Whether some parameter's modulus is at least ``(1 - rtol)`` times its radius, bool array of shape (...)."""
         return np.logical_or.reduce([largest >= (1 - rtol) * radius for largest, radius in self._extent(G)])
 
     def touching(self, G, rtol=1e-9):
-        """Names of the parameters that are at the box's boundary, or outside, in some measure of the batch.
-
-        Parameters
-        ----------
-        G : MixingMeasure
-            The measure.
-        rtol : float
-            As in `touches`.
+        """Names of the parameters that are at the box's boundary, as in `touches`, in some measure of the batch.
 
         Returns
         -------
@@ -697,7 +487,7 @@ class Theta:
         ['beta1[1,1]', 'a[2,1]']
         """
         n, names = len(G.batch_shape), []
-        for name in _FIELDS:
+        for name in FIELDS:
             there = np.abs(getattr(G, name)) >= (1 - rtol) * getattr(self, name)
             indices = np.argwhere(there.any(axis=tuple(range(n)))) + 1
             names += [f"{name}[{','.join(map(str, index))}]" for index in indices]
@@ -706,34 +496,36 @@ class Theta:
     def clip(self, G):
         """Return the measure with every parameter moved to the nearest value in the box."""
         return MixingMeasure(
-            **{name: np.clip(getattr(G, name), -getattr(self, name), getattr(self, name)) for name in _FIELDS}
+            **{name: np.clip(getattr(G, name), -getattr(self, name), getattr(self, name)) for name in FIELDS}
         )
 
     def _extent(self, G):
         """Largest modulus over the atoms, shape (...), and the radius, for each array."""
         n = len(G.batch_shape)
-        for name in _FIELDS:
+        for name in FIELDS:
             array = getattr(G, name)
             yield np.abs(array).max(axis=tuple(range(n, array.ndim))), getattr(self, name)
+
+
 #: The box used when none is given.
 DEFAULT_THETA = Theta.cube(10.0)
 
 
-def _broadcast(name, *shapes):
-    """Broadcast batch shapes; `name` names the arguments they come from."""
-    try:
-        return np.broadcast_shapes(*shapes)
-    except ValueError as error:
-        raise ValueError(
-            message(name, f"batch axes that broadcast with {shapes[0]}", f"{shapes[1:]}", "make them agree")
-        ) from error
+def single(G, name="G"):
+    """Return `G` if it is a measure without batch axes."""
+    if as_instance(G, MixingMeasure, name).batch_shape:
+        raise ValueError(message(name, "a measure without batch axes", f"{G!r}", f"take one of them, {name}[index]"))
+    return G
 
 
-def _as_shape(batch_shape):
-    """Return a batch shape, given as an int or a sequence of int, as a tuple."""
-    if hasattr(batch_shape, "__index__"):
-        batch_shape = (batch_shape,)
-    return tuple(as_count(n, "batch_shape", minimum=-1) for n in batch_shape)
+def pair(G, G_other, names=("G", "G_true")):
+    """Return the broadcast batch shape of two measures of the same K and d."""
+    for value, name in zip((G, G_other), names, strict=True):
+        as_instance(value, MixingMeasure, name)
+    if (G.K, G.d) != (G_other.K, G_other.d):
+        expected = f"the K = {G_other.K} and d = {G_other.d} of {names[1]}"
+        raise ValueError(message(names[0], expected, f"{G}", "compare measures of one model"))
+    return broadcast_shapes(f"{names[0]} and {names[1]}", G.batch_shape, G_other.batch_shape)
 
 
 def _as_position(value, size, name):
@@ -744,39 +536,9 @@ def _as_position(value, size, name):
     return position
 
 
-def _as_permutation(order, size, name):
+def _as_permutation(order, size):
     """Return a permutation of 0..size-1 as a list."""
-    order = [as_count(i, name, minimum=0) for i in order]
+    order = [as_count(i, "order", minimum=0) for i in order]
     if sorted(order) != list(range(size)):
-        raise ValueError(message(name, f"a permutation of 0..{size - 1}", f"{order}", "list each index once"))
+        raise ValueError(message("order", f"a permutation of 0..{size - 1}", f"{order}", "list each index once"))
     return order
-
-
-def _as_path(path):
-    """Return the path and its suffix in lower case, .json or .npz."""
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in (".json", ".npz"):
-        raise ValueError(message("path", "a suffix .json or .npz", f"{path.name!r}", "rename the file"))
-    return path, suffix
-
-
-def _read_json(path):
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not a JSON text: {error}") from error
-    if not isinstance(record, dict):
-        raise ValueError(message(str(path), "a JSON object", type(record).__name__, "use a file of save"))
-    return record
-
-
-def _read_npz(path):
-    try:
-        with zipfile.ZipFile(path):  # NumPy would take a file that is not an archive for a pickle
-            pass
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-            return {name: array if array.ndim else array.item() for name, array in arrays.items()}
-    except (zipfile.BadZipFile, EOFError, ValueError) as error:
-        raise ValueError(f"{path}: not a readable .npz archive: {error}") from error

@@ -15,10 +15,11 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+from scipy.special import log_softmax
 
-from .checks import as_count, as_covariates, as_float_array, as_generator, message
+from .checks import as_count, as_covariates, as_float_array, as_generator, as_interval, message
 from .gates import as_gate, identity
-from .measure import MixingMeasure
+from .measure import single
 
 __all__ = [
     "density",
@@ -57,34 +58,24 @@ def gate_log_probabilities(G, x, gate=identity):
     Raises
     ------
     TypeError, ValueError
-        If `x` is empty, not finite or of another d, or if the gate is unknown or not finite at some point.
+        If `x` is empty, not finite or of another d, or the gate is unknown or not finite at some point.
     """
     x = as_covariates(x, d=G.d)
-    return _log_softmax(_affine(G.beta0, G.beta1, as_gate(gate)(x)), axis=-2)
+    return log_softmax(_affine(G.beta0, G.beta1, as_gate(gate)(x)), axis=-2)
 
 
 def expert_log_probabilities(G, x):
     """Return the logarithms of the experts' class probabilities, log softmax_s(a_is + b_is' x).
 
-    Parameters
-    ----------
-    G : MixingMeasure
-        The measure, with batch axes ``...``.
-    x : array_like, shape (m, d), or (m,) when d = 1
-        Points.
+    Parameters and errors are those of `gate_log_probabilities`.
 
     Returns
     -------
     ndarray, shape (..., k, K, m)
         Logarithms; their exponentials sum to one over the classes.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `x` is empty, not finite or of another d.
     """
     x = as_covariates(x, d=G.d)
-    return _log_softmax(_affine(G.a, G.b, x), axis=-2)
+    return log_softmax(_affine(G.a, G.b, x), axis=-2)
 
 
 def joint_log_probabilities(G, x, gate=identity):
@@ -103,23 +94,11 @@ def joint_log_probabilities(G, x, gate=identity):
 def log_density(G, x, gate=identity):
     """Return the logarithm of the conditional density, log g_G(Y = s | x) (equations 1 and 8).
 
-    Parameters
-    ----------
-    G : MixingMeasure
-        The measure, with batch axes ``...``.
-    x : array_like, shape (m, d), or (m,) when d = 1
-        Points.
-    gate : Gate, str or callable, optional
-        The map M; the identity gives the standard model.
+    Parameters and errors are those of `gate_log_probabilities`.
 
     Returns
     -------
     ndarray, shape (..., K, m)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `x` is empty, not finite or of another d, or if the gate is unknown or not finite at some point.
     """
     return _log_sum_exp(joint_log_probabilities(G, x, gate), axis=-3)
 
@@ -127,7 +106,7 @@ def log_density(G, x, gate=identity):
 def density(G, x, gate=identity):
     """Return the conditional density g_G(Y = s | x) (equations 1 and 8).
 
-    Parameters and errors are those of `log_density`.
+    Parameters and errors are those of `gate_log_probabilities`.
 
     Returns
     -------
@@ -142,7 +121,7 @@ def responsibilities(G, x, gate=identity):
 
     By Bayes' rule these are the terms of the sum in equations 1 and 8, divided by the sum.
 
-    Parameters and errors are those of `log_density`.
+    Parameters and errors are those of `gate_log_probabilities`.
 
     Returns
     -------
@@ -150,7 +129,7 @@ def responsibilities(G, x, gate=identity):
         Probabilities; they sum to one over the atoms.
     """
     joint = joint_log_probabilities(G, x, gate)
-    return np.exp(_log_softmax(joint, axis=-3))
+    return np.exp(log_softmax(joint, axis=-3))
 
 
 def log_likelihood(G, data, gate=identity):
@@ -174,8 +153,7 @@ def log_likelihood(G, data, gate=identity):
     Raises
     ------
     TypeError, ValueError
-        If `data` has no points or weights, if their shapes do not agree with each other and with d and K of
-        the measure, or if the gate fails.
+        If the shapes of `data` do not agree with each other and with d and K of the measure, or the gate fails.
     """
     points, weights = (getattr(data, name, None) for name in ("points", "weights"))
     if points is None or weights is None:
@@ -186,7 +164,7 @@ def log_likelihood(G, data, gate=identity):
 
 
 def uniform(low=0.0, high=1.0, d=1):
-    """Return a sampler of covariates with independent uniform coordinates, for `sample`.
+    """Return a sampler ``f(rng, n)`` of n covariates (n, d), independent and uniform on a box, for `sample`.
 
     Parameters
     ----------
@@ -194,25 +172,8 @@ def uniform(low=0.0, high=1.0, d=1):
         Ends of the intervals, low < high.
     d : int
         Number of covariates.
-
-    Returns
-    -------
-    callable
-        ``f(rng, n)`` returns an array of shape (n, d).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the ends are not finite, not increasing or not of shape () or (d,), or if d < 1.
     """
-    d = as_count(d, "d")
-    ends = []
-    for name, value in (("low", low), ("high", high)):
-        value = as_float_array(value, name)
-        ends.append(np.broadcast_to(as_float_array(value, name, shape=(d,) if value.ndim else ()), (d,)))
-    low, high = ends
-    if not (low < high).all():
-        raise ValueError(message("low", "numbers less than high", f"low {low}, high {high}", "exchange them"))
+    low, high = as_interval(low, high, as_count(d, "d"))
     return partial(_uniform, low=low, high=high)
 
 
@@ -253,10 +214,9 @@ def sample(G, n, rng, *, covariates=None, gate=identity):
 
     Raises
     ------
-    TypeError
-        If `rng` is not a Generator that can spawn, or if `n` is not an integer.
-    ValueError
-        If `G` has batch axes, n < 1, or the covariates are not finite or not of shape (n, d).
+    TypeError, ValueError
+        If `G` has batch axes, n < 1, `rng` is not a Generator that can spawn, or the covariates are not finite or not
+        of shape (n, d).
     """
     n = as_count(n, "n")
     return next(sample_chunks(G, n, rng, chunk=n, covariates=covariates, gate=gate))
@@ -273,24 +233,15 @@ def sample_chunks(G, n, rng, *, chunk=1 << 20, covariates=None, gate=identity):
     Parameters
     ----------
     G, n, rng, covariates, gate
-        As in `sample`.
+        As in `sample`, and checked at the call; what `covariates` returns is checked for each piece.
     chunk : int
         Number of points of a piece, at least 1; the last piece may be shorter.
 
     Yields
     ------
-    x : ndarray, shape (c, d), with c <= chunk
-        Covariates.
-    y : ndarray of int64, shape (c,)
-        Classes in 1..K.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As in `sample`, at the call and not at the first piece, save for what `covariates` returns.
+    x, y : ndarray, shape (c, d), and ndarray of int64, shape (c,), with c <= chunk
     """
-    if not isinstance(G, MixingMeasure) or G.batch_shape:
-        raise ValueError(message("G", "a measure without batch axes", f"{G!r}", "sample each G[index]"))
+    single(G)
     n, chunk, gate = as_count(n, "n"), as_count(chunk, "chunk"), as_gate(gate)
     rng = as_generator(rng)
     try:
@@ -352,12 +303,6 @@ def _shifted_exp(logits):
     """Return the exponential of logits (..., c, m) minus their largest over c, overwriting the logits."""
     logits -= logits.max(axis=-2, keepdims=True)
     return np.exp(logits, out=logits)
-
-
-def _log_softmax(logits, axis):
-    """Return the logarithm of the softmax along an axis."""
-    shifted = logits - logits.max(axis=axis, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
 
 def _log_sum_exp(logs, axis):

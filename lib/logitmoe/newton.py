@@ -123,11 +123,12 @@ def _precise_difference(G, G_reference, data, gate, digits):
     """As printed, in mpmath."""
     import mpmath
 
-    from replication.taylor import _mp, _values
+    from replication.taylor import MPMATH, model_values
 
     with mpmath.workdps(digits):
-        new, old = (_values(H, data.points, gate, digits) for H in (G, G_reference))
-        return float((new.convert(data.weights) * _mp(mpmath.log)(new.g / old.g)).sum())
+        new, old = (model_values(H, data.points, gate, digits) for H in (G, G_reference))
+        return float((MPMATH.mpf(data.weights) * MPMATH.log(new.g / old.g)).sum())
+
 
 
 def _difference(g, old, residual, fitted):

@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from logitmoe.checks import as_float_array, message
-from logitmoe.divergences import check_design
 from logitmoe.gates import as_gate, identity
-from logitmoe.information import _check_measure, _columns, _rows, fisher_root
+from logitmoe.information import derivative_columns, fisher_root, weighted_rows
 from logitmoe.model import expert_log_probabilities, gate_log_probabilities
 
 __all__ = ["complete_root", "information_fractions", "linear_rate"]
@@ -46,14 +44,7 @@ def complete_root(G, design, gate=identity):
     -------
     ndarray, shape (..., k K m, P)
         Columns in the order of `MixingMeasure.to_vector`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As in `fisher_root`.
     """
-    _check_measure(G)
-    check_design(design, G.d)
     x, M = design.points, as_gate(gate)(design.points)
     k, K = G.k, G.K
     gates = np.exp(gate_log_probabilities(G, x, gate))  # (..., k, m)
@@ -63,7 +54,8 @@ def complete_root(G, design, gate=identity):
     one_s = np.eye(K)[:, None, : K - 1]
     within = one_s - np.moveaxis(experts[..., : K - 1, :], -2, -1)[..., None, :, :]  # (..., i, s, m, l)
     expert = within[..., None, :] * one_i[..., None]  # (..., i, s, m, j, l), zero unless j = i
-    return _rows(_columns(gating, expert, x, M), gates[..., :, None, :] * experts * design.weights, 3)
+    rows = derivative_columns(gating, expert, x, M)
+    return weighted_rows(rows, gates[..., :, None, :] * experts * design.weights, 3)
 
 
 def information_fractions(G, design, gate=identity):
@@ -89,9 +81,9 @@ def information_fractions(G, design, gate=identity):
 
     Raises
     ------
-    TypeError, ValueError
-        As in `fisher_root`, and if the complete data's information is singular to working precision, which happens
-        when some expert or gate probability is close to 0 or 1 everywhere.
+    ValueError
+        If the complete data's information is singular to working precision, which happens when some expert or
+        gate probability is close to 0 or 1 everywhere.
 
     Notes
     -----
@@ -102,13 +94,10 @@ def information_fractions(G, design, gate=identity):
     factor = np.linalg.qr(complete_root(G, design, gate), mode="r")
     diagonal = np.abs(np.diagonal(factor, axis1=-2, axis2=-1))
     if diagonal.size and (diagonal.min(axis=-1) <= 1e-13 * diagonal.max(axis=-1)).any():
+        pivot = (diagonal.min(axis=-1) / diagonal.max(axis=-1)).min()
         raise ValueError(
-            message(
-                "G",
-                "experts and gates whose complete-data information is nonsingular",
-                f"a relative pivot of {(diagonal.min(axis=-1) / diagonal.max(axis=-1)).min():.1e}",
-                "use smaller parameters or another design",
-            )
+            f"G: the complete data's information is singular, relative pivot {pivot:.1e}; use smaller parameters or "
+            "another design."
         )
     columns = root.shape[-1]
     if root.shape[-2] < columns:  # fewer rows than coordinates: the missing fractions are zero
@@ -139,17 +128,14 @@ def linear_rate(log_likelihood, *, floor=1e-12):
     Raises
     ------
     ValueError
-        If the trace is not a finite vector, `floor` is not positive, or fewer than eight increments are above it.
+        If fewer than eight increments are above it.
     """
-    trace = as_float_array(log_likelihood, "log_likelihood", ndim=1)
-    floor = float(as_float_array(floor, "floor", ndim=0))
-    if floor <= 0.0:
-        raise ValueError(message("floor", "a positive number", f"{floor}", "1e-12 is above rounding"))
+    trace = np.asarray(log_likelihood)
     increments = np.diff(trace)
-    below = np.flatnonzero(increments <= floor * abs(trace[-1])) if trace.size else np.empty(0, int)
+    below = np.flatnonzero(increments <= floor * abs(trace[-1]))
     used = increments[: below[0]] if below.size else increments
     if used.size < MIN_INCREMENTS:
-        expected = f"at least {MIN_INCREMENTS} increments above the floor"
-        raise ValueError(message("log_likelihood", expected, f"{used.size}", "start further from the maximum"))
+        got, remedy = f"{used.size} increments above the floor", "start further from the maximum"
+        raise ValueError(f"log_likelihood: expected at least {MIN_INCREMENTS} increments, got {got}; {remedy}.")
     first = used.size - 1 - used.size // 4
     return float((used[-1] / used[first]) ** (0.5 / (used.size - 1 - first)))

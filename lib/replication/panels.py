@@ -15,8 +15,7 @@ from logitmoe.checks import as_count, as_float_array, message
 from logitmoe.em_algorithm import StoppingRule
 from logitmoe.gates import Gate, as_gate, identity
 from logitmoe.losses import VoronoiLoss, voronoi_loss_parts
-from logitmoe.measure import _FIELDS as FIELDS
-from logitmoe.measure import DEFAULT_THETA, GAUGES, MixingMeasure, Theta
+from logitmoe.measure import DEFAULT_THETA, FIELDS, GAUGES, MixingMeasure, Theta
 from logitmoe.model import sample
 
 __all__ = ["Panel", "PanelResult", "ReportedLine"]

@@ -25,8 +25,7 @@ from logitmoe.compression import ChebyshevMoments, compress
 from logitmoe.data import WeightedPoints
 from logitmoe.em_algorithm import em
 from logitmoe.losses import voronoi_loss_parts
-from logitmoe.measure import _FIELDS as FIELDS
-from logitmoe.measure import MixingMeasure
+from logitmoe.measure import FIELDS, MixingMeasure
 from logitmoe.model import log_likelihood
 
 from .jobs import run_jobs

@@ -23,8 +23,13 @@ from math import prod
 
 import numpy as np
 
+from logitmoe.chebyshev import (
+    as_domain,
+    chebyshev_polynomials,
+    gate_coefficients,
+)
 from logitmoe.checks import as_count, as_float_array, as_generator, message
-from logitmoe.compression import _as_domain, _gate_coefficients, _polynomials, compress_chunks
+from logitmoe.compression import compress_chunks
 from logitmoe.data import WeightedPoints
 from logitmoe.divergences import uniform_design
 from logitmoe.gates import as_gate, identity
@@ -217,7 +222,7 @@ def _moments(G, n, R, rng, domain, gate, p):
         part = slice(first, min(first + together, R))
         count = part.stop - first
         x, y = sample(G, count * n, rng, **options)
-        T = _polynomials((x[:, 0] - low) * (2.0 / (high - low)) - 1.0, p).reshape(p, count, n)
+        T = chebyshev_polynomials((x[:, 0] - low) * (2.0 / (high - low)) - 1.0, p).reshape(p, count, n)
         member = (y.reshape(count, 1, n) == classes).astype(np.float64)
         moments[part] = member @ T.transpose(1, 2, 0)
     return moments
@@ -228,7 +233,7 @@ def _interpolate(moments, design, domain):
     low, high = domain[0]
     t = (design.points[:, 0] - low) * (2.0 / (high - low)) - 1.0
     # With V[l, j] = T_j(t_l) a polynomial has the coefficients V^-1 (its values), and the sum mu' V^-1 (its values).
-    return moments @ np.linalg.inv(_polynomials(t, t.size).T)
+    return moments @ np.linalg.inv(chebyshev_polynomials(t, t.size).T)
 
 
 def _multinomial(n, cells, R, rng):
@@ -267,13 +272,13 @@ def _as_sizes(n):
 
 def _as_interval(domain):
     """A domain for d = 1, shape (1, 2)."""
-    return _as_domain(domain, 1)
+    return as_domain(domain, 1)
 
 
 def _check_gate(gate, domain):
     """Raise unless the gate is analytic on the domain, as far as its pole and its Chebyshev coefficients tell."""
     try:
-        _gate_coefficients(gate, domain)
+        gate_coefficients(gate, domain)
     except ValueError as error:
         expectation = f"analytic on the domain {domain[0].tolist()}"
         remedy = "take another domain or gate; a raw sample works with any gate (WeightedPoints.from_labels)"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from logitmoe.checks import as_count, as_generator
-from logitmoe.fitting import _as_sd, _as_shape
+from logitmoe.checks import as_count, as_generator, as_number, as_shape
 from logitmoe.measure import DEFAULT_THETA, MixingMeasure, Theta
 
 __all__ = ["cells_in_turn", "near_truth", "random_cells", "standard_noise", "starts_from_noise"]
@@ -37,7 +36,7 @@ def random_cells(k: int, k_true: int, rng: np.random.Generator, size: int | tupl
     The sets S_1, ..., S_k* of the initialisation in Appendix D.1, which does not say how uneven they may be.
     """
     rng = as_generator(rng)
-    (k, k_true), shape = _as_sizes(k, k_true), _as_shape(size)
+    (k, k_true), shape = _as_sizes(k, k_true), as_shape(size, "size")
     cells = np.zeros((int(np.prod(shape)), k), dtype=int)
     redo = np.arange(len(cells))
     while redo.size:
@@ -140,7 +139,7 @@ def near_truth(
     Appendix D.1; the size of its "small variance" and whether masses are split are not stated there.
     """
     rng = as_generator(rng)
-    sd, shape = _as_sd(sd, "sd"), _as_shape(size)
+    sd, shape = as_number(sd, "sd", "a standard deviation >= 0", "pass e.g. 0.05", least=0.0), as_shape(size, "size")
     if not isinstance(truth, MixingMeasure) or truth.batch_shape != ():
         raise ValueError("truth: expected one MixingMeasure without batch axes; index it first")
     if not theta.contains(truth):

@@ -19,48 +19,33 @@ The paper works with u = e f and e g_G in place of w; :func:`printed_terms` list
 :func:`decomposition` computes its equation (14).
 
 The rank of nearly dependent functions is not decided in double precision. Functions are evaluated with 50 digits, and
-the result comes with the smallest singular value that was kept and the largest that was dropped. This module needs
-mpmath; :mod:`logitmoe` does not import it.
+the result comes with the smallest singular value that was kept and the largest that was dropped.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
 from math import factorial, prod
 from types import SimpleNamespace
 
 import mpmath
 import numpy as np
-from scipy import optimize
 
-from logitmoe.checks import as_count, as_covariates, as_generator, message
-from logitmoe.divergences import check_design
-from logitmoe.gates import as_gate, identity
+from logitmoe.checks import as_count, as_covariates, message
+from logitmoe.gates import Elementwise, as_gate, identity
 from logitmoe.losses import voronoi_cells
-from logitmoe.measure import MixingMeasure
+from logitmoe.measure import single
 from logitmoe.model import density, expert_log_probabilities
 
 __all__ = [
-    "Decomposition",
-    "LimitRatio",
-    "RankDecision",
-    "Term",
-    "decomposition",
-    "evaluate",
-    "gauge_relations",
-    "limit_ratio",
-    "patterns",
-    "printed_terms",
-    "rank_decision",
-    "rank_points",
-    "scaled_difference",
-    "taylor_coefficients",
-    "taylor_terms",
-]
+    "Decomposition", "MPMATH", "RankDecision", "Term", "decomposition", "evaluate", "gauge_relations", "model_values",
+    "patterns", "printed_terms", "rank_decision", "rank_points", "taylor_coefficients", "taylor_terms",
+]  # fmt: skip
 
+#: The functions of many digits, for arrays of `mpmath.mpf`.
+MPMATH = Elementwise(mpmath)
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -157,7 +142,7 @@ def taylor_terms(G, over, gate=identity):
     -------
     tuple of Term
     """
-    G, over, merge = _single(G), _over(over, G.k), as_gate(gate) == identity
+    G, over, merge = single(G), _over(over, G.k), as_gate(gate) == identity
     terms = {}
     for j in range(G.k):
         for _, term, _ in _derivatives(j, 1 + over[j], G.K, G.d, merge):
@@ -182,7 +167,7 @@ def printed_terms(G, over, appendix="A.1"):
     -------
     tuple of Term
     """
-    G, over = _single(G), _over(over, G.k)
+    G, over = single(G).canonical(), _over(over, G.k)
     if appendix not in ("A.1", "A.3"):
         raise ValueError(message("appendix", "'A.1' or 'A.3'", f"{appendix!r}", "use one of these"))
     none, still = (0,) * G.d, (0,) * (G.K - 1)
@@ -220,12 +205,6 @@ def _derivatives(j, order, K, d, merge):
         yield alpha, Term(j, kind, gate_power, x, h), prod(factorial(n) for n in alpha)
 
 
-def _single(G, name="G"):
-    if not isinstance(G, MixingMeasure) or G.batch_shape:
-        raise ValueError(message(name, "a MixingMeasure without batch axes", f"{G!r}", "index it first"))
-    return G.canonical()
-
-
 def _over(over, k):
     flags = np.asarray(over)
     if flags.dtype.kind != "b" or flags.shape != (k,):
@@ -235,47 +214,25 @@ def _over(over, k):
 
 # ------------------------------------------------------------------------------------------------------------
 # Their values, in double precision and in high precision
-def _mp(function):
-    return np.frompyfunc(function, 1, 1)
-#: Gates in mpmath, by name.
-_MP_GATES = {
-    "identity": lambda x: x,
-    "sigmoid": lambda x: 1 / (1 + _mp(mpmath.exp)(-x)),
-    "tanh": _mp(mpmath.tanh),
-    "cos": _mp(mpmath.cos),
-    "sin": _mp(mpmath.sin),
-    "log_abs": lambda x: _mp(mpmath.log)(_mp(mpmath.fabs)(x)),
-    "normalize": lambda x: x / _mp(mpmath.sqrt)((x * x).sum(-1))[:, None],
-}
+def model_values(G, x, gate, digits=None):
+    """The parts of the density at points x (m, d): float64, or mpf objects if digits are given.
 
-
-def _gate_values(gate, x, digits):
+    Returns
+    -------
+    SimpleNamespace
+        ``e`` (k, m), ``f`` (k, K, m), ``g`` (K, m), ``M`` and ``x`` (m, d), and ``mass`` (k,).
+    """
     gate = as_gate(gate)
     if digits is None:
-        return gate(x)
-    if gate.name.startswith("power(") and isinstance(gate.function, partial):  # made by gates.power
-        return x ** gate.function.keywords["m"]
-    if gate.name not in _MP_GATES or as_gate(gate.name) != gate:
-        got = f"gate {gate.name!r}"
-        raise ValueError(message("gate", f"one of {', '.join(_MP_GATES)} or power(m)", got, "use one of these"))
-    return _MP_GATES[gate.name](x)
-
-
-def _values(G, x, gate, digits):
-    """e (k, m), f (k, K, m), g (K, m), M and x (m, d): float64, or mpf objects if digits are given."""
-    convert = np.frompyfunc(mpmath.mpf, 1, 1) if digits else np.asarray
-    exp = _mp(mpmath.exp) if digits else np.exp
-    x = convert(x)
-    M = _gate_values(gate, x, digits)
-    e = exp(convert(G.beta1) @ M.T)
-    if digits:
-        f = exp(convert(G.b) @ x.T + convert(G.a)[..., None])
-        f = f / f.sum(1)[:, None, :]
-        weight = exp(convert(G.beta0))[:, None] * e
-        g = (weight[:, None, :] * f).sum(0) / weight.sum(0)
-    else:
+        M = gate(x)
         f, g = np.exp(expert_log_probabilities(G, x)), density(G, x, gate)
-    return SimpleNamespace(e=e, f=f, g=g, M=M, x=x, convert=convert, exp=exp)
+        return SimpleNamespace(e=np.exp(G.beta1 @ M.T), f=f, g=g, M=M, x=x, mass=G.mass)
+    beta0, beta1, a, b, x = (MPMATH.mpf(array) for array in (G.beta0, G.beta1, G.a, G.b, x))
+    M, mass = gate.exact(MPMATH, x), MPMATH.exp(beta0)
+    e, f = MPMATH.exp(beta1 @ M.T), MPMATH.exp(b @ x.T + a[..., None])
+    f = f / f.sum(1)[:, None, :]
+    weight = mass[:, None] * e
+    return SimpleNamespace(e=e, f=f, g=(weight[:, None, :] * f).sum(0) / weight.sum(0), M=M, x=x, mass=mass)
 
 
 def _softmax_derivative(f, s, h):
@@ -311,7 +268,7 @@ def evaluate(G, x, terms, gate=identity, *, digits=None, mixture=None):
         Points.
     terms : sequence of Term
     gate : Gate, str or callable, optional
-        The map M; with `digits`, one of the library's gates.
+        The map M; with `digits`, one with a formula.
     digits : int, optional
         Decimal digits to compute with; None for double precision. Parameters and points are taken as the exact
         numbers that they are in binary.
@@ -324,19 +281,12 @@ def evaluate(G, x, terms, gate=identity, *, digits=None, mixture=None):
         float64, or objects (mpmath.mpf) if `digits` is given; compute further with them inside
         ``mpmath.workdps(digits)``.
 
-    Raises
-    ------
-    ValueError, TypeError
-        If `G` has batch axes, x is not valid, a term does not belong to G, or the gate is not known to mpmath.
     """
-    G = _single(G)
+    G = single(G).canonical()
     x = as_covariates(x, d=G.d)
-    for term in terms:
-        if not (isinstance(term, Term) and term.atom < G.k and len(term.h) == G.K - 1 and len(term.power) == G.d):
-            raise ValueError(message("terms", f"terms of a measure {G}", f"{term!r}", "list them for this measure"))
     with mpmath.workdps(digits or 15):
-        v = _values(G, x, gate, digits)
-        g = v.g if mixture is None else _values(_single(mixture, "mixture"), x, gate, digits).g
+        v = model_values(G, x, gate, digits)
+        g = v.g if mixture is None else model_values(single(mixture, "mixture").canonical(), x, gate, digits).g
         derivatives = {}
         rows = []
         for t in terms:
@@ -436,8 +386,8 @@ def rank_decision(G, terms, gate=identity, *, x=None, digits=50):
     ArithmeticError
         If some singular value lies between 10^(-0.8 digits) and 10^(-0.7 digits) of the largest: the digits do not
         decide. Use more.
-    ValueError, TypeError
-        As in :func:`evaluate`; if there are fewer values than functions, or a function vanishes at all points.
+    ValueError
+        If there are fewer values than functions, or a function vanishes at all points.
 
     Notes
     -----
@@ -510,7 +460,7 @@ def gauge_relations(G, terms):
         q = 1 + d if some atom is exact, (d + 1)(d + 2) / 2 if all are over-fitted. The first 1 + d are the derivatives
         of the density along translations of the gate, so zero by the translation invariance.
     """
-    G = _single(G)
+    G = single(G).canonical()
     index = {term: i for i, term in enumerate(terms)}
     still, rows = (0,) * (G.K - 1), []
     powers = dict.fromkeys((t.gate_power, t.power) for t in terms if t.kind in "wg" and t.atom == 0)
@@ -556,7 +506,7 @@ def taylor_coefficients(G, G_true, terms, gate=identity, *, cells=None):
     ValueError
         If `terms` lacks a derivative of first order, or has not all of the second order for a cell of several atoms.
     """
-    G, G_true = _single(G), _single(G_true, "G_true")
+    G, G_true = single(G).canonical(), single(G_true, "G_true").canonical()
     cells = voronoi_cells(G, G_true) if cells is None else np.asarray(cells)
     index = {term: i for i, term in enumerate(terms)}
     merge, K, d = as_gate(gate) == identity, G.K, G.d
@@ -580,28 +530,6 @@ def taylor_coefficients(G, G_true, terms, gate=identity, *, cells=None):
         home = next(t for t in index if t.atom == j and t.kind == "w" and not any(t.gate_power + t.power))
         c[index[home]] -= G_true.mass[j]
     return c
-
-
-def scaled_difference(G, G_true, x, gate=identity, *, digits=None):
-    """[sum_i m_i e_i] (g_G - g_G*), computed as sum_i m_i e_i (f_i - g_G*): linear in the measure G.
-
-    Parameters
-    ----------
-    G, G_true : MixingMeasure
-        Without batch axes.
-    x, gate, digits
-        As in :func:`evaluate`.
-
-    Returns
-    -------
-    ndarray (m, K)
-    """
-    G, G_true = _single(G), _single(G_true, "G_true")
-    x = as_covariates(x, d=G.d)
-    with mpmath.workdps(digits or 15):
-        v, true = _values(G, x, gate, digits), _values(G_true, x, gate, digits)
-        weight = v.exp(v.convert(G.beta0))[:, None] * v.e
-        return (weight[:, None, :] * (v.f - true.g)).sum(0).T
 
 
 @dataclass(frozen=True, eq=False)
@@ -632,7 +560,7 @@ def decomposition(G, G_true, x, gate=identity, *, cells=None, digits=None):
     Parameters
     ----------
     G, G_true, x, gate, digits
-        As in :func:`scaled_difference`.
+        As in :func:`evaluate`.
     cells : int array (k,), optional
         Assignment of the atoms of G; default the Voronoi cells. The identity holds for every assignment.
 
@@ -640,12 +568,12 @@ def decomposition(G, G_true, x, gate=identity, *, cells=None, digits=None):
     -------
     Decomposition
     """
-    G, G_true = _single(G), _single(G_true, "G_true")
+    G, G_true = single(G).canonical(), single(G_true, "G_true").canonical()
     x = as_covariates(x, d=G.d)
     cells = voronoi_cells(G, G_true) if cells is None else np.asarray(cells)
     with mpmath.workdps(digits or 15):
-        v, true = _values(G, x, gate, digits), _values(G_true, x, gate, digits)
-        mass, mass_true = (v.exp(v.convert(H.beta0)) for H in (G, G_true))
+        v, true = model_values(G, x, gate, digits), model_values(G_true, x, gate, digits)
+        mass, mass_true = v.mass, true.mass
         T = (mass_true[:, None] * true.e).sum(0) * (v.g - true.g)
         u, u_true = v.e[:, None, :] * v.f, true.e[:, None, :] * true.f
         A = (mass[:, None, None] * (u - u_true[cells])).sum(0)
@@ -653,137 +581,3 @@ def decomposition(G, G_true, x, gate=identity, *, cells=None, digits=None):
         excess = np.array([mass[cells == j].sum() - mass_true[j] for j in range(G_true.k)])
         E = (excess[:, None, None] * (u_true - true.e[:, None, :] * v.g)).sum(0)
         return Decomposition(T.T, A.T, B.T, E.T, float(np.abs(A - B + E - T).max()))
-
-
-# ------------------------------------------------------------------------------------------------------------
-# The limit of the ratio of V to the loss
-@dataclass(frozen=True, eq=False)
-class LimitRatio:
-    """Ratio of E V to the Voronoi loss in the limit of a vanishing loss, along the worst direction found.
-
-    Attributes
-    ----------
-    ratio : float
-        lim E V(g_G, g_G*) / D_2(G, G*) along that direction, the loss at its infimum over translations. An upper bound
-        of the limit of the infima.
-    ratios : ndarray (starts,)
-        The same at the end of every start, ascending.
-    direction : ndarray (q,)
-        Unit vector (beta1, a, b) along which the two atoms of the over-fitted cell part; empty if no cell is.
-    coefficients : ndarray (n,)
-        Those of the terms at loss 1.
-    terms : tuple of Term
-    """
-
-    ratio: float
-    ratios: np.ndarray
-    direction: np.ndarray
-    coefficients: np.ndarray
-    terms: tuple[Term, ...]
-
-
-def limit_ratio(G, atom, design, rng, gate=identity, *, starts=40):
-    r"""Search for the smallest limit of E V / D_2 at G, one atom fitted by two and the others by one (d = 1).
-
-    Near G the difference of densities is, after division by sum_j m_j e_j, a combination of the Taylor functions. If
-    the two atoms of the cell lie at theta_j + t e +- sqrt(t) v, its part of second order is a quadratic form of v, and
-    the rest is linear in e and the other differences, of which only those of the exact atoms and of the masses are in
-    the loss. For each v the linear part that brings the combination nearest to 0 in mean square is a least-squares
-    problem; v is found by Nelder-Mead on the unit sphere from random starts.
-
-    Parameters
-    ----------
-    G : MixingMeasure
-        G*. Without batch axes, d = 1, at least two atoms.
-    atom : int
-        Index of the over-fitted atom.
-    design : Design
-        Distribution of X.
-    rng : numpy.random.Generator
-    gate : Gate, str or callable, optional
-    starts : int
-
-    Returns
-    -------
-    LimitRatio
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not as described.
-    """
-    G, rng, starts = _single(G), as_generator(rng), as_count(starts, "starts")
-    if G.d != 1 or G.k < 2 or atom not in range(G.k):
-        got = f"{G!r} and atom {atom!r}"
-        raise ValueError(message("G", "d = 1, at least two atoms, and an index of one of them", got, "choose others"))
-    check_design(design, 1)
-    over = np.arange(G.k) == atom
-    terms = taylor_terms(G, over, gate)
-    linear = np.isin(np.arange(len(terms)), [terms.index(t) for t in taylor_terms(G, 0 * over > 0, gate)])
-    x, root = design.points, np.sqrt(design.weights)
-    total = (G.mass[:, None] * np.exp(G.beta1 @ as_gate(gate)(x).T)).sum(0)
-    values = evaluate(G, x, terms, gate) / total[:, None]
-    columns = (values * root[:, None]).reshape(len(terms), -1).T
-    U, S, _ = np.linalg.svd(columns[:, linear], full_matrices=False)
-    U = U[:, S > 1e-13 * S[0]]
-    solve = np.linalg.pinv(columns[:, linear], rcond=1e-13)
-    base = _vector_rows(G)[atom]
-
-    def at(v):
-        rows = base + np.outer([1.0, -1.0], v)
-        a = np.concatenate([rows[:, 1 : G.K], np.zeros((2, 1))], axis=1)
-        b = np.concatenate([rows[:, G.K :], np.zeros((2, 1))], axis=1)[..., None]
-        cells = np.repeat(np.arange(G.k), 1 + over)
-        return taylor_coefficients(G.split(atom, beta1=rows[:, :1], a=a, b=b), G, terms, gate, cells=cells)
-
-    eye = np.eye(base.size)
-    form = np.array([[(at(u + v) - at(u) - at(v)) / 2.0 for v in eye] for u in eye])  # polarisation
-
-    def quadratic(v):
-        return np.einsum("i,j,ijn->n", v, v, form)
-
-    rest_form = form @ columns.T
-    for _ in range(2):
-        rest_form = rest_form - (rest_form @ U) @ U.T
-
-    def objective(v):
-        v = v / np.linalg.norm(v)
-        return np.log(np.linalg.norm(v @ (v @ rest_form)) + 1e-300)
-
-    ends = []
-    for _ in range(starts):
-        options = {"xatol": 1e-9, "fatol": 1e-9, "maxiter": 4000, "maxfev": 4000}
-        v = optimize.minimize(objective, rng.normal(size=base.size), method="Nelder-Mead", options=options).x
-        v /= np.linalg.norm(v)
-        c = quadratic(v)
-        c[linear] -= solve @ (columns @ c)
-        loss = _limit_loss(G, atom, terms, c)
-        variation = design.mean(0.5 * np.abs(np.tensordot(c, values, 1)).sum(-1))
-        ends.append((variation / loss, v, c / loss))
-    ends.sort(key=lambda end: end[0])
-    return LimitRatio(float(ends[0][0]), np.array([end[0] for end in ends]), ends[0][1], ends[0][2], terms)
-
-
-def _vector_rows(G):
-    """(beta1, a, b) of each atom, free classes: (k, q)."""
-    return np.concatenate([G.beta1, G.a[:, :-1], G.b[:, :-1].reshape(G.k, -1)], axis=1)
-
-
-def _limit_loss(G, atom, terms, c):
-    """The loss of a combination of second order: mass differences, exact atoms, and m |v|^2 for a unit vector v."""
-    value = dict(zip(terms, c, strict=True))
-    excess, slopes, rest = np.zeros(G.k), np.zeros(G.k), G.mass[atom]
-    for t, number in value.items():
-        power = sum(t.gate_power + t.power)
-        if t.kind == "w" and power == 0:
-            excess[t.atom] = number
-        elif t.atom != atom and t.kind == "w":
-            slopes[t.atom] = number
-        elif t.atom != atom:
-            rest += abs(number)
-    return rest + _weighted_spread(excess, G.mass) + _weighted_spread(np.delete(slopes, atom), np.delete(G.mass, atom))
-
-
-def _weighted_spread(values, mass):
-    """Infimum over t of sum_j |values_j - t mass_j|: the translations."""
-    return min(np.abs(values - t * mass).sum() for t in values / mass)

@@ -22,6 +22,14 @@ FLAGS = (
 ).split()
 WIDTHS = (1280, 390)  # pixels: a laptop, a phone
 
+# A font wider than any that a machine is likely to show the pages in: the layout must not depend on the fonts.
+WIDE_FONT = """
+const style = document.createElement("style");
+style.textContent = `*, *::before, *::after {
+  font-family: "DejaVu Sans", Verdana, sans-serif !important; letter-spacing: 0.08em !important; }`;
+document.head.appendChild(style);
+"""
+
 # What a page says of itself once MathJax is done. Text that a reader sees as code may hold a $.
 REPORT = r"""
 const done = arguments[arguments.length - 1];
@@ -128,6 +136,9 @@ def problems(browser, url):
     for width in WIDTHS:
         set_width(browser, width)
         found += [f"wider than {width} px: {element}" for element in browser.execute_script(OVERFLOW)]
+    browser.execute_script(WIDE_FONT)
+    for element in browser.execute_script(OVERFLOW):
+        found.append(f"wider than {WIDTHS[-1]} px in a wide font: {element}")
     for entry in browser.get_log("performance"):
         message = json.loads(entry["message"])["message"]
         if message["method"] == "Network.requestWillBeSent":
@@ -152,6 +163,29 @@ def test_search_works_from_disk(browser):
     assert browser.find_elements("css selector", "#search-results li a"), "no search result for 'model'"
 
 
+# The first font that is asked for, of text and of code, and the state of all fonts that the page names.
+FONTS = """
+const done = arguments[arguments.length - 1];
+const plain = family => family.split(",")[0].replaceAll('"', "");
+const first = selector => plain(getComputedStyle(document.querySelector(selector)).fontFamily);
+const named = status => [...document.fonts].filter(font => font.status === status).map(font => plain(font.family));
+document.fonts.ready.then(() => done({
+  text: ["article p", "h1", ".sidebar-primary-item a"].map(first),
+  code: ["article pre", "article code"].map(first),
+  loaded: named("loaded"),
+  failed: named("error"),
+})).catch(error => done({failed: String(error)}));
+"""
+
+
+def test_text_and_code_are_shown_in_the_fonts_of_the_book(browser):
+    browser.get((HTML / "book" / "model.html").as_uri())
+    found = browser.execute_async_script(FONTS)
+    assert found["failed"] == []
+    assert set(found["text"]) == {"Source Sans 3"} and set(found["code"]) == {"Source Code Pro"}
+    assert {"Source Sans 3", "Source Code Pro"} <= set(found["loaded"]), "a font is loaded when text is shown in it"
+
+
 BAD = {
     "undefined macro": (r'<span class="math notranslate">\(\notamacro\)</span>', "MathJax error"),
     "wrong TeX": (r'<span class="math notranslate">\(x^2^3\)</span>', "MathJax error"),
@@ -162,7 +196,11 @@ BAD = {
         '<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">',
         "image without alt text",
     ),
-    "wide block": ('<div style="width: 800px">wide</div>', "wider than 390 px"),
+    "wide block": ('<div style="width: 800px">wide</div>', "wider than 390 px: "),
+    "unbroken line": (
+        f'<p style="white-space: nowrap; font-size: 10px">A line of narrow letters: {"i" * 80}</p>',
+        "wider than 390 px in a wide font",
+    ),
     "other place": ('<script src="http://127.0.0.1:9/a.js"></script>', "request to another place"),
     "script error": ("<script>undefinedFunction()</script>", "console: "),
 }

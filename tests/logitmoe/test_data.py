@@ -263,7 +263,7 @@ def test_what_cannot_be_merged(rng):
         ChebyshevMoments.stack([A, compress(x, y, 3, p=9)])
     with pytest.raises(ValueError, match="items: expected at least one"):
         ChebyshevMoments.stack([])
-    with pytest.raises(TypeError, match="items: expected ChebyshevMoments, got WeightedPoints"):
+    with pytest.raises(TypeError, match="items: expected a ChebyshevMoments, got a WeightedPoints"):
         ChebyshevMoments.stack([A, A.points()])
     with pytest.raises(TypeError):
         A + 1
@@ -311,7 +311,7 @@ def test_points_outside_the_domain_are_named():
         compress([[0.1, 0.2], [0.2, -0.5]], [1, 2], p=4)
     with pytest.raises(ValueError, match=r"points: .*\[2.0\] at index 0"):
         ChebyshevMoments.from_points(WeightedPoints([2.0], np.ones((2, 1))), 4)
-    with pytest.raises(TypeError, match="data: expected WeightedPoints"):
+    with pytest.raises(TypeError, match="data: expected a WeightedPoints"):
         ChebyshevMoments.from_points([0.1], 4)
 
 
@@ -568,10 +568,9 @@ def test_the_strip_cannot_be_widened():
 
 
 def test_too_many_moments_are_refused():
-    with pytest.raises(ValueError, match=r"max_p: expected at least the \d+ moments .* smaller Theta or a looser tol"):
+    with pytest.raises(ValueError, match=r"p: expected at most 512 moments, got the \d+ .* smaller Theta or a"):
         compress([0.5], [1], 2, domain=(-3, 3), theta=Theta.cube(10.0))
     assert compress([0.5], [1], 2, domain=(-3, 3), theta=Theta.cube(10.0), p=600).order == 600
-    assert compress([0.5], [1], 2, domain=(-3, 3), max_p=2000).order > 512
 
 
 @pytest.mark.parametrize(
@@ -604,7 +603,7 @@ def test_a_gate_with_a_pole_needs_p_and_its_error_is_estimated(rng):
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
-        (dict(theta=10.0), TypeError, "theta: expected a Theta, got float"),
+        (dict(theta=10.0), TypeError, "theta: expected a Theta, got a float"),
         (dict(K=1), ValueError, "K: expected at least 2 classes"),
         (dict(tol=0.0), ValueError, "tol: expected a number above 0 and below 1"),
         (dict(tol=1.0), ValueError, "tol: expected a number above 0 and below 1"),
@@ -690,7 +689,7 @@ def test_bad_arguments_of_the_estimate(rng):
         compression_error(G, moments, p=9)
     with pytest.raises(ValueError, match="G: expected K = 2, d = 1, got K = 3, d = 1"):
         compression_error(random_measure(Theta.cube(1.0), 2, 3, 1, rng), moments)
-    with pytest.raises(ValueError, match=r"G: expected batch axes that broadcast against \(3,\), got \(2,\)"):
+    with pytest.raises(ValueError, match=r"G and moments: expected batch axes that broadcast with \(2,\), got \(3,\)"):
         compression_error(G, ChebyshevMoments.stack([moments] * 3))
-    with pytest.raises(TypeError, match="moments: expected ChebyshevMoments, got WeightedPoints"):
+    with pytest.raises(TypeError, match="moments: expected a ChebyshevMoments, got a WeightedPoints"):
         compression_error(G, moments.points())

@@ -3,12 +3,15 @@
 import math
 import pickle
 
+import mpmath
 import numpy as np
 import oracles
 import pytest
+import scipy
+import sympy
 
 from logitmoe import GATES, Gate
-from logitmoe.gates import as_gate, cos, identity, log_abs, normalize, power, sigmoid, sin, tanh
+from logitmoe.gates import Elementwise, as_gate, cos, identity, log_abs, normalize, power, sigmoid, sin, tanh
 
 
 @pytest.mark.parametrize("name", GATES)
@@ -105,6 +108,51 @@ def test_as_gate():
     gate = as_gate(np.arctan)
     assert (gate.name, gate.pole) == ("arctan", math.inf)
     np.testing.assert_array_equal(gate([[1.0]]), [[np.arctan(1.0)]])
+
+
+def test_as_gate_reads_powers():
+    np.testing.assert_array_equal(as_gate("power(3)")([[2.0]]), [[8.0]])
+    for name in ("power(x)", "power()", "power3"):
+        with pytest.raises(ValueError, match="gate: expected one of identity"):
+            as_gate(name)
+
+
+@pytest.mark.parametrize("name", [*GATES, "power(3)"])
+def test_the_formula_in_many_digits_and_in_symbols(name):
+    gate = as_gate(name)
+    x = np.random.default_rng(3).uniform(0.1, 3, (4, 2)) * [1, -1]
+    with mpmath.workdps(40):
+        precise = gate.exact(Elementwise(mpmath), np.vectorize(mpmath.mpf, otypes=[object])(x))
+    np.testing.assert_allclose(gate(x), precise.astype(float), rtol=1e-15, atol=1e-16)
+    u = sympy.symbols("u:2", real=True)
+    symbolic = gate.exact(Elementwise(sympy), np.array(u))
+    for point, row in zip(x, precise, strict=True):
+        values = [f.subs(dict(zip(u, map(sympy.Rational, point), strict=True))).evalf(30) for f in symbolic]
+        with mpmath.workdps(40):
+            assert all(abs(mpmath.mpf(str(v)) - w) < 1e-25 for v, w in zip(values, row, strict=True))
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_the_formula_gives_the_bits_of_numpy(name):
+    x = np.random.default_rng(4).normal(size=(1000, 3)) * 10 ** np.random.default_rng(5).uniform(-8, 2, (1000, 1))
+    direct = {
+        "identity": lambda x: x,
+        "sigmoid": scipy.special.expit,
+        "tanh": np.tanh,
+        "cos": np.cos,
+        "sin": np.sin,
+        "log_abs": lambda x: np.log(np.abs(x)),
+        "normalize": lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True),
+    }
+    assert GATES[name](x).tobytes() == direct[name](x).tobytes()
+
+
+def test_formula_or_map():
+    x = np.array([[0.5]])
+    assert Gate("g", lambda f, x: f.exp(-x))(x) == Gate("g", lambda x, scale=1.0: np.exp(-x * scale))(x)
+    assert as_gate(lambda f, x: f.arctan(x)).exact(Elementwise(mpmath), x.astype(object))[0, 0] == mpmath.atan(0.5)
+    with pytest.raises(TypeError, match="gate 'g': expected a formula of f and x.*write it as Gate"):
+        Gate("g", np.exp).exact(Elementwise(mpmath), x)
 
 
 def test_unknown_gate_name_lists_the_known_ones():

@@ -9,15 +9,19 @@ from hypothesis import strategies as st
 from logitmoe import (
     GATES,
     MixingMeasure,
+    WeightedPoints,
     covariance,
     density,
     fisher_information,
+    mle,
+    sample,
     sample_design,
     standard_errors,
     uniform_design,
 )
 from logitmoe.gates import power
-from logitmoe.information import fisher_root, numerical_rank, score
+from logitmoe.information import density_jacobian, fisher_root, numerical_rank, score
+from replication import taylor
 from replication.pairs import constant_split, swap_diagonal
 from replication.paper import TABLE_2, TABLE_3
 
@@ -272,3 +276,46 @@ def test_fewer_rows_than_coordinates_leave_parameters_undetermined():
 def test_bad_input_is_named(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+# The derivatives of the density in other places: each agrees with the score.
+
+
+@settings(deadline=None, derandomize=True, max_examples=30)
+@given(st.integers(0, 10**6), st.integers(1, 3), st.integers(2, 3), st.integers(1, 2), st.sampled_from(sorted(GATES)))
+def test_derivatives_of_the_density_are_density_times_score(seed, k, K, d, gate):
+    rng = np.random.default_rng(seed)
+    G, x = random_measure(rng, k, K, d, batch=(4,)), rng.uniform(0.1, 2.0, (5, d))
+    g, jacobian = density_jacobian(G, x, gate)
+    np.testing.assert_allclose(g, density(G, x, gate), rtol=1e-12)
+    last = [k - 1, *range(k + (k - 1) * d, k + k * d)]  # the gate of the last atom: fixed in the score's gauge
+    np.testing.assert_allclose(np.delete(jacobian, last, -1), g[..., None] * score(G, x, gate), rtol=1e-9, atol=1e-13)
+    along = jacobian[..., : k + k * d] @ np.concatenate([np.ones((k, 1)), np.zeros((k * d, 1))])
+    assert np.abs(along).max() < 1e-13  # a translation of beta0
+
+
+@pytest.mark.parametrize("gate", ["identity", "tanh"])
+def test_the_gradient_of_mle_is_the_sum_of_scores(gate):
+    data = WeightedPoints.from_labels(*sample(TABLE_2, 500, np.random.default_rng(0), gate=gate))
+    start = TABLE_3.in_gauge("last").canonical()
+    for steps in (1, 2, 3):
+        found = mle(data, start, gate=gate, max_iter=steps)
+        scores = score(found.measure, data.points, gate)
+        gradient = (data.weights[..., None] * scores).sum(axis=(0, 1)) / data.total
+        assert not found.at_bound
+        assert found.gradient_norm == pytest.approx(np.abs(gradient).max(), rel=1e-8)
+
+
+@pytest.mark.parametrize("gate", ["identity", "tanh"])
+@pytest.mark.parametrize(("K", "d"), [(2, 1), (3, 2)])
+def test_taylor_functions_of_first_order_span_the_scores(K, d, gate):
+    rng = np.random.default_rng(1)
+    G, x = random_measure(rng, 2, K, d), rng.uniform(0.1, 2.0, (40, d))
+    terms = taylor.taylor_terms(G, (False, False), gate)
+    g, jacobian = density_jacobian(G, x, gate)
+    total = np.exp(G.beta0[:, None] + G.beta1 @ GATES[gate](x).T).sum(axis=0)
+    functions = np.moveaxis(taylor.evaluate(G, x, terms, gate) / total[:, None], 0, -1).reshape(-1, len(terms))
+    derivatives = np.swapaxes(jacobian, 0, 1).reshape(len(functions), -1)
+    coefficients, *_ = np.linalg.lstsq(functions, derivatives, rcond=1e-12)
+    np.testing.assert_allclose(functions @ coefficients, derivatives, atol=1e-11)
+    assert len(terms) == derivatives.shape[1]

@@ -21,7 +21,6 @@ from logitmoe.losses import (
     _infimum_d1,
     _infimum_multistart,
     _pairs,
-    best_translation,
     voronoi_cells,
     voronoi_loss_parts,
 )
@@ -152,9 +151,9 @@ def test_translation_changes_the_loss_as_it_is_by_the_amount_computed_by_hand():
     moved = TABLE_2.translate(t0, t1)
     assert voronoi_loss(moved, TABLE_2) == pytest.approx(total * (np.exp(t0) * (1 + t1) - 1), rel=1e-13)
     assert voronoi_loss(moved, TABLE_2, gauge="infimum") <= 1e-14
-    shift = best_translation(moved, TABLE_2)
-    assert shift[0] == pytest.approx(-t0, abs=1e-14)
-    assert shift[1] == pytest.approx([-t1], abs=1e-14)
+    best = voronoi_loss_parts(moved, TABLE_2, gauge="infimum")
+    assert best.t0 == pytest.approx(-t0, abs=1e-14)
+    assert best.t1 == pytest.approx([-t1], abs=1e-14)
 
 
 @given(
@@ -268,7 +267,7 @@ def test_infimum_can_be_the_limit_in_which_the_fitted_mass_vanishes():
     parts = voronoi_loss_parts(fit, true, gauge="infimum")
     assert parts.total == parts.mass == pytest.approx(1.0)
     assert parts.over_specified == parts.exact_specified == 0.0
-    assert best_translation(fit, true)[0] == -np.inf
+    assert voronoi_loss_parts(fit, true, gauge="infimum").t0 == -np.inf
 
 
 def test_infimum_at_a_cell_boundary_is_the_limit_from_the_better_side():

@@ -1,6 +1,4 @@
-"""Mixing measures: construction, gauges, atoms, batches, vectors, files; and the box Theta."""
-
-import json
+"""Mixing measures: construction, gauges, atoms, batches and vectors; and the box Theta."""
 
 import numpy as np
 import pytest
@@ -9,9 +7,8 @@ from hypothesis import strategies as st
 
 from logitmoe import MixingMeasure, Theta, density
 from logitmoe.checks import as_covariates, as_float_array, as_labels
-from logitmoe.measure import DEFAULT_THETA, GAUGES
+from logitmoe.measure import DEFAULT_THETA, FIELDS, GAUGES, pair, single
 
-FIELDS = ("beta0", "beta1", "a", "b")
 X1 = np.linspace(-1.5, 1.5, 11)[:, None]
 
 
@@ -435,6 +432,35 @@ def test_vector_names_name_the_entries():
         assert getattr(G, field)[tuple(int(i) - 1 for i in index.split(","))] == value
 
 
+@quick
+@given(**sizes)
+def test_vectors_with_translations_and_of_atoms(k, K, d, seed):
+    G = random_measure(seed, k, K, d, batch=(2,))
+    v = G.to_vector(translations=True)
+    assert v.shape == (2, k * (1 + d) * K)
+    assert_equal(MixingMeasure.from_vector(v, k, K, d, translations=True), G.canonical())
+    rows = G.atom_vectors()
+    assert rows.shape == (2, k, K * (1 + d) - 1)
+    parts = np.split(v, [k, k + k * d, k * (K + d)], axis=-1)[1:]
+    parts = [part.reshape(2, k, -1) for part in parts if part.size]
+    np.testing.assert_array_equal(rows, np.concatenate(parts, axis=-1))
+
+
+def test_single_and_pair():
+    G = random_measure(batch=(2, 1))
+    assert single(G[0, 0]).batch_shape == () and pair(G, random_measure(k=1, batch=(3,))) == (2, 3)
+    with pytest.raises(ValueError, match=r"^H: expected a measure without batch axes, .*take one of them, H\[index\]"):
+        single(G, "H")
+    with pytest.raises(TypeError, match="^G: expected a MixingMeasure, got a list; build one first"):
+        single([1.0])
+    with pytest.raises(TypeError, match="^G_true: expected a MixingMeasure, got a NoneType"):
+        pair(G, None)
+    with pytest.raises(ValueError, match="^G: expected the K = 2 and d = 2 of G_true"):
+        pair(G, random_measure(K=2))
+    with pytest.raises(ValueError, match="^G and G_true: expected batch axes that broadcast"):
+        pair(random_measure(batch=(2,)), random_measure(batch=(3,)))
+
+
 def test_bad_vectors():
     with pytest.raises(ValueError, match=r"^v: expected shape \(\.\.\., 6\), got shape \(5,\)"):
         MixingMeasure.from_vector(np.zeros(5), 2, 2, 1)
@@ -452,114 +478,6 @@ def test_allclose():
     assert G.allclose(G.translate(1e-13)) and not G.allclose(G.translate(1e-11))
     assert not G.allclose(random_measure(k=2)) and not G.allclose(G.reshape((1,)))
     assert not G.allclose(G.relabel_classes([1, 0, 2]))
-
-
-@pytest.mark.parametrize("suffix", [".json", ".npz", ".JSON"])
-@pytest.mark.parametrize("batch", [(), (2,), (2, 3), (0,), (0, 2)])
-def test_files_round_trip_bit_for_bit(tmp_path, suffix, batch):
-    G = random_measure(batch=batch, scale=1e3)
-    if not batch:
-        G = MixingMeasure([-0.0, 5e-324, 0.1], G.beta1 * 1e300, G.a / 3, G.b * 1e-310)
-    path = tmp_path / f"measure{suffix}"
-    G.save(path)
-    H = MixingMeasure.load(str(path))
-    for name in FIELDS:
-        assert getattr(H, name).shape == getattr(G, name).shape
-        assert getattr(H, name).tobytes() == getattr(G, name).tobytes()
-
-
-def test_json_file_is_readable(tmp_path):
-    path = tmp_path / "G.json"
-    MixingMeasure([1, 0], [[3], [0]], [[-1, 0], [1, 0]], [[[2], [0]], [[-1], [0]]]).save(path)
-    record = json.loads(path.read_text())
-    assert record["beta0"] == [1.0, 0.0] and record["version"] == 1
-    assert len(path.read_text().splitlines()) == 9
-
-
-def test_suffix_decides(tmp_path):
-    for path in ("G.csv", "G"):
-        with pytest.raises(ValueError, match="^path: expected a suffix .json or .npz, got 'G"):
-            random_measure().save(tmp_path / path)
-        with pytest.raises(ValueError, match="^path: expected a suffix .json or .npz, got 'G"):
-            MixingMeasure.load(tmp_path / path)
-
-
-@pytest.mark.parametrize("suffix", [".json", ".npz"])
-def test_missing_file(tmp_path, suffix):
-    with pytest.raises(FileNotFoundError):
-        MixingMeasure.load(tmp_path / f"none{suffix}")
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"not a measure", b"[1, 2]", b"{}"])
-def test_damaged_json(tmp_path, content):
-    path = tmp_path / "bad.json"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match="bad.json: (not a JSON text|expected a JSON object|expected format)"):
-        MixingMeasure.load(path)
-
-
-@pytest.mark.parametrize(
-    "change, text",
-    [
-        ({"format": "other"}, "expected format 'logitmoe.MixingMeasure', got 'other'"),
-        ({"version": 2}, "expected version 1, got 2"),
-        ({"beta1": None}, "not a readable mixing measure: beta1: expected real numbers"),
-        ({"beta1": [[1.0]]}, r"not a readable mixing measure: beta1: expected shape \(2, 1\)"),
-        ({"a": [[float("nan"), 0], [1, 0]]}, "not a readable mixing measure: a: expected finite numbers, got nan"),
-        ({"shape": [2, 2]}, "not a readable mixing measure"),
-        ({"shape": "wide"}, "not a readable mixing measure"),
-        ({"shape": [-1, 2, 1]}, "not a readable mixing measure: shape: expected an integer of at least 0"),
-    ],
-)
-def test_json_of_another_content(tmp_path, change, text):
-    path = tmp_path / "bad.json"
-    MixingMeasure([1, 0], [[3], [0]], [[-1, 0], [1, 0]], [[[2], [0]], [[-1], [0]]]).save(path)
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises(ValueError, match=f"bad.json: {text}"):
-        MixingMeasure.load(path)
-
-
-@pytest.mark.parametrize("field", ["shape", *FIELDS])
-def test_json_without_a_field(tmp_path, field):
-    path = tmp_path / "bad.json"
-    random_measure().save(path)
-    record = json.loads(path.read_text())
-    del record[field]
-    path.write_text(json.dumps(record))
-    with pytest.raises(ValueError, match=f"bad.json: expected the fields .*, got no {field}"):
-        MixingMeasure.load(path)
-
-
-def test_damaged_npz(tmp_path):
-    whole, path = tmp_path / "whole.npz", tmp_path / "bad.npz"
-    random_measure(batch=(10,)).save(whole)
-    content = whole.read_bytes()
-    middle = len(content) // 2
-    flipped = content[:middle] + bytes(byte ^ 255 for byte in content[middle : middle + 40]) + content[middle + 40 :]
-    for damaged in (b"", b"text", content[:200], flipped):
-        path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="bad.npz: not a readable .npz archive"):
-            MixingMeasure.load(path)
-
-
-def test_npz_with_objects_is_not_unpickled(tmp_path):
-    fields = {name: getattr(random_measure(), name) for name in FIELDS[:3]}
-    np.savez(
-        tmp_path / "bad.npz",
-        format="logitmoe.MixingMeasure",
-        version=1,
-        shape=[3, 3, 2],
-        b=np.array([print], dtype=object),
-        **fields,
-    )
-    with pytest.raises(ValueError, match="bad.npz: not a readable .npz archive: Object arrays cannot be loaded"):
-        MixingMeasure.load(tmp_path / "bad.npz")
-
-
-def test_npz_of_other_arrays(tmp_path):
-    np.savez(tmp_path / "other.npz", x=np.zeros(3))
-    with pytest.raises(ValueError, match="other.npz: expected format"):
-        MixingMeasure.load(tmp_path / "other.npz")
 
 
 # -- Theta -----------------------------------------------------------------------------------------------------

@@ -27,8 +27,7 @@ from logitmoe.em_algorithm import StoppingRule, em
 from logitmoe.fitting import random_start
 from logitmoe.gates import Gate, as_gate, identity
 from logitmoe.losses import VoronoiLoss, voronoi_loss_parts
-from logitmoe.measure import _FIELDS as FIELDS
-from logitmoe.measure import DEFAULT_THETA, MixingMeasure, Theta
+from logitmoe.measure import DEFAULT_THETA, FIELDS, MixingMeasure, Theta
 from logitmoe.newton import log_likelihood_difference, mle
 
 from ..jobs import run_jobs

@@ -21,7 +21,7 @@ from logitmoe.checks import as_count, as_float_array, message
 from logitmoe.em_algorithm import StoppingRule, em
 from logitmoe.fitting import random_start
 from logitmoe.information import score
-from logitmoe.measure import DEFAULT_THETA, MixingMeasure
+from logitmoe.measure import DEFAULT_THETA, FIELDS, MixingMeasure, pair
 from logitmoe.model import density
 from logitmoe.newton import log_likelihood_difference, mle
 from replication.samples import draw
@@ -43,8 +43,6 @@ __all__ = [
 
 #: The lower end of the entropy integral is xi^2 / LOWEST, as in equation (39) of the paper.
 LOWEST = 2.0**13
-#: The parameters of a measure.
-FIELDS = ("beta0", "beta1", "a", "b")
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -142,12 +140,9 @@ def lipschitz_bound(G, G_other, radius_x=1.0, radius_gate=None):
     :math:`\sum_i \pi_i (f_i - f'_i) + \sum_i (\pi_i - \pi'_i) f'_i` and use that the gates :math:`\pi` and each
     expert sum to one.
     """
-    for value, name in ((G, "G"), (G_other, "G_other")):
-        if not isinstance(value, MixingMeasure):
-            raise TypeError(message(name, "a MixingMeasure", f"a {type(value).__name__}", "build one first"))
-    one, two = (f"k, K, d = {H.k}, {H.K}, {H.d}" for H in (G, G_other))
-    if one != two:
-        raise ValueError(message("G_other", f"{one}, as in G", two, "compare atom with atom"))
+    pair(G, G_other, ("G", "G_other"))
+    if G.k != G_other.k:
+        raise ValueError(message("G_other", f"k = {G.k} atoms", f"{G_other.k}", "compare atom with atom"))
     radius_x = float(as_float_array(radius_x, "radius_x", ndim=0))
     radius_gate = radius_x if radius_gate is None else float(as_float_array(radius_gate, "radius_gate", ndim=0))
     if min(radius_x, radius_gate) < 0.0:

@@ -13,8 +13,7 @@ coefficients of norm 1 is of the order of 1e-7. So :func:`certified_rank` bounds
 proofs. From below: a minor of the functions' values at rational points, of which interval arithmetic shows that it
 is not zero. From above: linear relations which are found with many digits and then verified by SymPy as identities.
 
-Functions are SymPy expressions. This module needs SymPy, which the rest of the package does not, so that
-:mod:`logitmoe` does not import it.
+Functions are SymPy expressions.
 """
 
 from __future__ import annotations
@@ -28,29 +27,16 @@ import numpy as np
 import sympy as sp
 from sympy.printing.pycode import MpmathPrinter
 
-from logitmoe.checks import as_count, as_covariates, message
-from logitmoe.divergences import check_design
-from logitmoe.gates import as_gate
+from logitmoe.checks import as_covariates, message
+from logitmoe.gates import Elementwise, as_gate
 
 __all__ = [
-    "CertifiedRank",
-    "certified_rank",
-    "conic_ratio",
-    "evaluate_set",
-    "exponents",
-    "is_bounded",
-    "symbolic_gate",
+    "CertifiedRank", "certified_rank", "conic_ratio", "evaluate_set", "exponents", "is_bounded", "symbolic_gate",
     "symbolic_set",
-]
+]  # fmt: skip
 
-_ELEMENTWISE = {
-    "identity": lambda u: u,
-    "sigmoid": lambda u: 1 / (1 + sp.exp(-u)),
-    "tanh": lambda u: (sp.exp(2 * u) - 1) / (sp.exp(2 * u) + 1),
-    "cos": sp.cos,
-    "sin": sp.sin,
-    "log_abs": lambda u: sp.log(sp.Abs(u)),
-}
+#: SymPy's functions; the hyperbolic tangent in exponentials, which interval arithmetic has and SymPy reduces.
+SYMPY = Elementwise(sp, tanh=lambda u: (sp.exp(2 * u) - 1) / (sp.exp(2 * u) + 1))
 
 
 def exponents(d):
@@ -66,17 +52,11 @@ def exponents(d):
     list of pairs of tuple of int
         (2 d + 2)(2 d + 1) / 2 pairs: 6, 15 and 28 for d = 1, 2 and 3.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If `d` is not a positive integer.
-
     Examples
     --------
     >>> exponents(1)
     [((0,), (0,)), ((1,), (0,)), ((0,), (1,)), ((2,), (0,)), ((1,), (1,)), ((0,), (2,))]
     """
-    d = as_count(d, "d")
     powers = [index for index in product(range(3), repeat=2 * d) if sum(index) <= 2]
     powers.sort(key=lambda index: (sum(index), [-n for n in index]))
     return [(index[:d], index[d:]) for index in powers]
@@ -96,11 +76,6 @@ def evaluate_set(x, gate):
     -------
     ndarray, shape (m, N)
         One column for each pair of :func:`exponents`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `x` or the gate is not valid.
     """
     x = as_covariates(x)
     both = np.concatenate([x, as_gate(gate)(x)], axis=1)
@@ -129,12 +104,7 @@ def conic_ratio(gate, design):
         In double precision: below 1e-13 it is rounding, and whether the set is dependent is for
         :func:`certified_rank` to decide.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If the design or the gate is not valid.
     """
-    check_design(design, design.points.shape[1])
     matrix = np.sqrt(design.weights)[:, None] * evaluate_set(design.points, gate)
     if len(matrix) < matrix.shape[1]:  # fewer points than functions
         return 0.0
@@ -143,34 +113,8 @@ def conic_ratio(gate, design):
 
 
 def symbolic_gate(gate, x):
-    """The gate as SymPy expressions.
-
-    Parameters
-    ----------
-    gate : str
-        A name of :data:`~logitmoe.gates.GATES`, or "power(m)", as gates print themselves.
-    x : sequence of sympy.Symbol
-        The covariates, real or positive.
-
-    Returns
-    -------
-    tuple of sympy.Expr, length d
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown.
-    """
-    if gate == "normalize":
-        norm = sp.sqrt(sum(u**2 for u in x))
-        return tuple(u / norm for u in x)
-    if gate in _ELEMENTWISE:
-        return tuple(_ELEMENTWISE[gate](u) for u in x)
-    exponent = gate.removeprefix("power(").removesuffix(")")
-    if gate == f"power({exponent})" and exponent.isdecimal() and int(exponent) > 0:
-        return tuple(u ** int(exponent) for u in x)
-    names = ", ".join((*_ELEMENTWISE, "normalize", "power(m)"))
-    raise ValueError(message("gate", f"one of {names}", f"{gate!r}", "or write its expressions by hand"))
+    """The gate as SymPy expressions, a tuple of length d, of the covariates x, d symbols that are real or positive."""
+    return tuple(as_gate(gate).exact(SYMPY, np.array(x, dtype=object)))
 
 
 def symbolic_set(gate, d, *, positive=False):
@@ -178,8 +122,8 @@ def symbolic_set(gate, d, *, positive=False):
 
     Parameters
     ----------
-    gate : str
-        As in :func:`symbolic_gate`.
+    gate : Gate or str
+        With a formula, or a name such as "power(3)".
     d : int
         Number of covariates.
     positive : bool
@@ -192,13 +136,7 @@ def symbolic_set(gate, d, *, positive=False):
         In the order of :func:`exponents`.
     names : list of str
         Such as "x1*M2".
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the gate or `d` is not valid.
     """
-    d = as_count(d, "d")
     suffixes = [""] if d == 1 else range(1, d + 1)
     assumption = {"positive": True} if positive else {"real": True}
     x = tuple(sp.Symbol(f"x{i}", **assumption) for i in suffixes)
@@ -214,8 +152,8 @@ def is_bounded(gate, low, high):
 
     Parameters
     ----------
-    gate : str
-        As in :func:`symbolic_gate`.
+    gate : Gate or str
+        With a formula, or a name such as "power(3)".
     low, high : int or Fraction
         Ends of the interval, low < high. Points where the gate has no value are left out.
 
@@ -226,16 +164,10 @@ def is_bounded(gate, low, high):
         singular, or if 0 is outside, M is continuous on a compact interval; otherwise SymPy's limits at 0 from within
         the interval decide. The components of ``x / ||x||`` are cosines.
 
-    Raises
-    ------
-    ValueError
-        If the gate is unknown, or the interval empty.
     """
     u = sp.Symbol("u", real=True)
     expression = symbolic_gate(gate, (u,))[0]
-    if not low < high:
-        raise ValueError(message("low, high", "low < high", f"{low}, {high}", "exchange them"))
-    if gate == "normalize" or not low <= 0 <= high or expression.subs(u, 0).is_finite:
+    if as_gate(gate).name == "normalize" or not low <= 0 <= high or expression.subs(u, 0).is_finite:
         return True
     sides = [side for side, inside in (("-", low < 0), ("+", high > 0)) if inside]
     return all(bool(sp.limit(expression, u, 0, side).is_finite) for side in sides)
@@ -335,19 +267,16 @@ def certified_rank(functions, x, low, high, *, known=(), dps=50, points=None):
 
     Raises
     ------
-    TypeError, ValueError
-        If there are no functions, a count is not valid, or a function has another symbol or a float.
+    ValueError
+        If a function has another symbol or a float.
     """
     functions, x = [sp.sympify(f) for f in functions], tuple(x)
-    size, dps = len(functions), as_count(dps, "dps", minimum=15)
-    if not functions:
-        raise ValueError(message("functions", "at least one", "none", "give SymPy expressions"))
+    size = len(functions)
     for f in functions:
         if f.free_symbols - set(x) or f.has(sp.Float):
             remedy = "substitute rational numbers for parameters"
             raise ValueError(message("functions", f"exact expressions in {x}", f"{f}", remedy))
-    count = 2 * size if points is None else as_count(points, "points", minimum=size)
-    box = _rational_points(count, len(x), low, high)
+    box = _rational_points(points or 2 * size, len(x), low, high)
     with mpmath.workdps(dps):
         values = _evaluate(functions, x, box, mpmath.mp)
         rows, columns = _eliminate(values, mpmath.mpf(10) ** (-dps // 2))
@@ -362,9 +291,6 @@ def certified_rank(functions, x, low, high, *, known=(), dps=50, points=None):
 def _rational_points(count, d, low, high):
     """Halton's points, moved a little so that none is in the middle, where some gates are not defined."""
     ends = [[Fraction(end)] * d if np.ndim(end) == 0 else list(map(Fraction, end)) for end in (low, high)]
-    if any(len(end) != d for end in ends) or not all(a < b for a, b in zip(*ends, strict=True)):
-        raise ValueError(message("low, high", f"{d} pairs low < high", f"{low}, {high}", "order the ends"))
-
     def radical_inverse(n, base):
         value, scale = Fraction(0), Fraction(1, base)
         while n:

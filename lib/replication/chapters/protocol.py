@@ -18,8 +18,7 @@ from logitmoe.checks import as_count, as_float_array, message
 from logitmoe.compression import ChebyshevMoments, compress, compression_error
 from logitmoe.em_algorithm import FIRST_ORDER, StoppingRule, em
 from logitmoe.losses import voronoi_cells
-from logitmoe.measure import _FIELDS as FIELDS
-from logitmoe.measure import MixingMeasure
+from logitmoe.measure import FIELDS, MixingMeasure
 
 from ..lines import Replicates
 from ..panels import Panel, PanelResult, ReportedLine

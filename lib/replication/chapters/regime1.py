@@ -20,15 +20,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
-from logitmoe.checks import as_count, as_float_array, as_generator, message
-from logitmoe.divergences import check_design, total_variation
+from logitmoe.checks import message
+from logitmoe.divergences import total_variation
 from logitmoe.gates import as_gate, identity
+from logitmoe.information import density_jacobian
 from logitmoe.losses import voronoi_loss_parts
-from logitmoe.measure import DEFAULT_THETA, MixingMeasure
-from logitmoe.model import density, expert_log_probabilities, gate_log_probabilities
+from logitmoe.measure import DEFAULT_THETA, MixingMeasure, single
+from logitmoe.model import density
 
-__all__ = ["RatioSearch", "density_jacobian", "far_search", "loss_gradient", "near_search", "polish"]
+from ..taylor import Term, evaluate, taylor_coefficients, taylor_terms
 
+__all__ = ["LimitRatio", "RatioSearch", "far_search", "limit_ratio", "loss_gradient", "near_search", "polish"]
+
+#: Iterations of the Levenberg-Marquardt method.
+ITERATIONS = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,53 +56,13 @@ class RatioSearch:
 
 
 # ------------------------------------------------------------------------------------------------------------
-# Derivatives in the coordinates (beta0, beta1, a, b) of all atoms, classes 1..K-1
-def _to_vector(G):
-    G = G.canonical()
-    parts = (G.beta0, G.beta1, G.a[..., :-1], G.b[..., :-1, :])
-    return np.concatenate([part.reshape(G.batch_shape + (-1,)) for part in parts], axis=-1)
-
-
+# Measures and their loss in the coordinates of ``to_vector(translations=True)``
 def _to_measure(v, k, K, d):
-    ends = np.cumsum([k, k * d, k * (K - 1), k * (K - 1) * d])
-    beta0, beta1, a, b = np.split(v, ends[:-1], axis=-1)
-    lead = v.shape[:-1]
-    a = np.concatenate([a.reshape(lead + (k, K - 1)), np.zeros(lead + (k, 1))], axis=-1)
-    b = np.concatenate([b.reshape(lead + (k, K - 1, d)), np.zeros(lead + (k, 1, d))], axis=-2)
-    return MixingMeasure(beta0, beta1.reshape(lead + (k, d)), a, b)
-
-
-def density_jacobian(G, x, gate=identity):
-    """Density and its derivatives with respect to beta0, beta1, a and b of every atom (classes 1..K-1).
-
-    Parameters
-    ----------
-    G : MixingMeasure
-        With batch axes ``...``.
-    x : array (m, d)
-        Points.
-    gate : Gate, str or callable, optional
-
-    Returns
-    -------
-    g : ndarray (..., K, m)
-    jacobian : ndarray (..., K, m, P)
-        P = k (1 + d) K: first the k beta0, then beta1, a and b in C order. Translations are among the directions, so
-        the rank is less than P.
-    """
-    pi = np.exp(gate_log_probabilities(G, x, gate))
-    f = np.exp(expert_log_probabilities(G, x))
-    g = (pi[..., None, :] * f).sum(-3)
-    M, lead, K, m = as_gate(gate)(x), G.batch_shape, G.K, len(x)
-    gating = np.moveaxis(pi[..., None, :] * (f - g[..., None, :, :]), -3, -1)  # (..., K, m, k)
-    expert = np.eye(K)[:, : K - 1, None] - f[..., None, : K - 1, :]
-    expert = np.moveaxis(pi[..., None, None, :] * f[..., :, None, :] * expert, (-4, -2), (-2, -1))
-    parts = (gating, gating[..., None] * M[:, None, :], expert, expert[..., None] * x[:, None, None, :])
-    return g, np.concatenate([part.reshape(lead + (K, m, -1)) for part in parts], axis=-1)
+    return MixingMeasure.from_vector(v, k, K, d, translations=True)
 
 
 def loss_gradient(G, G_true, r=2.0):
-    """The Voronoi loss at its infimum over translations, and its gradient in the coordinates of `density_jacobian`.
+    """The Voronoi loss at its infimum over translations, and its gradient in these coordinates.
 
     By the envelope theorem the gradient is that of the loss at the best translation, taken as fixed. The best
     translation itself often lies at a kink, where a cell has its true mass or an exact atom its true slope; the
@@ -157,7 +122,7 @@ class _Near:
         self.true, self.cells, self.radius = G_true, cells, radius
         self.k, self.K, self.d = len(cells), G_true.K, G_true.d
         k_true = G_true.k
-        self.atom = _to_vector_rows(G_true)
+        self.atom = G_true.atom_vectors()
         self.q = self.atom.shape[1]
         self.member = (cells[:, None] == np.arange(k_true)).astype(float)
         self.over = (self.member.sum(0) > 1)[cells]
@@ -208,12 +173,6 @@ class _Near:
         return log_loss + np.log(self.radius)
 
 
-def _to_vector_rows(G):
-    """(beta1, a, b) of each atom: (k, q)."""
-    G = G.canonical()
-    return np.concatenate([G.beta1, G.a[:, :-1], G.b[:, :-1].reshape(G.k, -1)], axis=1)
-
-
 class _Far:
     """All measures with k atoms, in their own coordinates, and the loss D_2 itself."""
 
@@ -256,7 +215,7 @@ class _Far:
 
 # ------------------------------------------------------------------------------------------------------------
 # The searches
-def near_search(G_true, cells, radius, n, rng, design, gate=identity, *, theta=DEFAULT_THETA, max_iter=200):
+def near_search(G_true, cells, radius, n, rng, design, *, theta=DEFAULT_THETA, max_iter=ITERATIONS):
     """Minimise the ratio among measures near G* with a given assignment of atoms to cells.
 
     Parameters
@@ -272,7 +231,6 @@ def near_search(G_true, cells, radius, n, rng, design, gate=identity, *, theta=D
     rng : numpy.random.Generator
     design : Design
         Distribution of X.
-    gate : Gate, str or callable, optional
     theta : Theta, optional
         Steps that leave it are refused.
     max_iter : int
@@ -281,23 +239,14 @@ def near_search(G_true, cells, radius, n, rng, design, gate=identity, *, theta=D
     Returns
     -------
     RatioSearch
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not as described.
     """
-    G_true = _truth(G_true, design)
-    cells = np.asarray(cells)
-    if cells.dtype.kind not in "iu" or cells.ndim != 1 or set(cells.tolist()) != set(range(G_true.k)):
+    G_true, cells = single(G_true, "G_true").canonical(), np.asarray(cells)
+    if set(cells.tolist()) != set(range(G_true.k)):
         raise ValueError(message("cells", f"indices with each of 0..{G_true.k - 1}", f"{cells}", "fit every atom"))
-    radius = float(as_float_array(radius, "radius", ndim=0))
-    if radius <= 0.0:
-        raise ValueError(message("radius", "a positive loss", f"{radius}", "use for example 0.01"))
-    return _search(_Near(G_true, cells, radius), n, rng, design, gate, theta, max_iter)
+    return _search(_Near(G_true, cells, radius), n, rng, design, identity, theta, max_iter)
 
 
-def far_search(G_true, k, least, n, rng, design, gate=identity, *, theta=DEFAULT_THETA, max_iter=200):
+def far_search(G_true, k, least, n, rng, design, gate=identity, *, theta=DEFAULT_THETA):
     """Minimise the ratio among all measures with k atoms in Theta whose loss is at least `least`.
 
     Parameters
@@ -306,36 +255,23 @@ def far_search(G_true, k, least, n, rng, design, gate=identity, *, theta=DEFAULT
         Number of atoms.
     least : float
         Smallest loss allowed. The loss never exceeds the total mass of G*.
-    G_true, n, rng, design, gate, theta, max_iter
+    G_true, n, rng, design, theta
         As in :func:`near_search`. Starts have independent normal parameters of standard deviation 2.
+    gate : Gate, str or callable, optional
+        The map M.
 
     Returns
     -------
     RatioSearch
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not as described.
     """
-    G_true = _truth(G_true, design)
-    least = float(as_float_array(least, "least", ndim=0))
+    G_true = single(G_true, "G_true").canonical()
     if not 0.0 < least < G_true.mass.sum():
         expected = f"a loss between 0 and the total mass {G_true.mass.sum():.6g}"
         raise ValueError(message("least", expected, f"{least}", "use less"))
-    return _search(_Far(G_true, as_count(k, "k"), least, theta), n, rng, design, gate, theta, max_iter)
-
-
-def _truth(G_true, design):
-    if not isinstance(G_true, MixingMeasure) or G_true.batch_shape or G_true.d != 1:
-        got = f"{G_true!r}"
-        raise ValueError(message("G_true", "a MixingMeasure without batch axes and with d = 1", got, "index it first"))
-    check_design(design, 1)
-    return G_true.canonical()
+    return _search(_Far(G_true, k, least, theta), n, rng, design, gate, theta, ITERATIONS)
 
 
 def _search(space, n, rng, design, gate, theta, max_iter):
-    n, rng, max_iter = as_count(n, "n"), as_generator(rng), as_count(max_iter, "max_iter")
     x, root = design.points, np.sqrt(design.weights)
     g_true = density(space.true, x, gate)
 
@@ -408,11 +344,11 @@ def polish(search, G_true, design, gate=identity, *, count=3, theta=DEFAULT_THET
     RatioSearch
         With `count` measures, none worse than it was. The loss may move by a factor of 3.
     """
-    G_true = _truth(G_true, design)
+    G_true = single(G_true, "G_true").canonical()
     k, K, d = search.measure.k, search.measure.K, search.measure.d
     ends = []
-    for i in range(min(as_count(count, "count"), len(search.ratio))):
-        start, distance = _to_vector(search.measure[i]), search.distance[i]
+    for i in range(min(count, len(search.ratio))):
+        start, distance = search.measure[i].to_vector(translations=True), search.distance[i]
         scale = 1e-2 * min(1.0, distance) * (1.0 + np.abs(start))
 
         def objective(y, start=start, scale=scale, distance=distance):
@@ -427,3 +363,122 @@ def polish(search, G_true, design, gate=identity, *, count=3, theta=DEFAULT_THET
         found = optimize.minimize(objective, simplex[0], method="Nelder-Mead", options=options)
         ends.append(_to_measure(start + scale * found.x, k, K, d))
     return _result(MixingMeasure.stack(ends), G_true, design, gate)
+
+
+# ------------------------------------------------------------------------------------------------------------
+# The limit of the ratio of V to the loss
+@dataclass(frozen=True, eq=False)
+class LimitRatio:
+    """Ratio of E V to the Voronoi loss in the limit of a vanishing loss, along the worst direction found.
+
+    Attributes
+    ----------
+    ratio : float
+        lim E V(g_G, g_G*) / D_2(G, G*) along that direction, the loss at its infimum over translations. An upper bound
+        of the limit of the infima.
+    ratios : ndarray (starts,)
+        The same at the end of every start, ascending.
+    direction : ndarray (q,)
+        Unit vector (beta1, a, b) along which the two atoms of the over-fitted cell part; empty if no cell is.
+    coefficients : ndarray (n,)
+        Those of the terms at loss 1.
+    terms : tuple of Term
+    """
+
+    ratio: float
+    ratios: np.ndarray
+    direction: np.ndarray
+    coefficients: np.ndarray
+    terms: tuple[Term, ...]
+
+
+def limit_ratio(G, atom, design, rng, gate=identity, *, starts=40):
+    r"""Search for the smallest limit of E V / D_2 at G, one atom fitted by two and the others by one (d = 1).
+
+    Near G the difference of densities is, after division by sum_j m_j e_j, a combination of the Taylor functions. If
+    the two atoms of the cell lie at theta_j + t e +- sqrt(t) v, its part of second order is a quadratic form of v, and
+    the rest is linear in e and the other differences, of which only those of the exact atoms and of the masses are in
+    the loss. For each v the linear part that brings the combination nearest to 0 in mean square is a least-squares
+    problem; v is found by Nelder-Mead on the unit sphere from random starts.
+
+    Parameters
+    ----------
+    G : MixingMeasure
+        G*. Without batch axes, d = 1, at least two atoms.
+    atom : int
+        Index of the over-fitted atom.
+    design : Design
+        Distribution of X.
+    rng : numpy.random.Generator
+    gate : Gate, str or callable, optional
+    starts : int
+
+    Returns
+    -------
+    LimitRatio
+    """
+    G, over = single(G).canonical(), np.arange(G.k) == atom
+    terms = taylor_terms(G, over, gate)
+    linear = np.isin(np.arange(len(terms)), [terms.index(t) for t in taylor_terms(G, 0 * over > 0, gate)])
+    x, root = design.points, np.sqrt(design.weights)
+    total = (G.mass[:, None] * np.exp(G.beta1 @ as_gate(gate)(x).T)).sum(0)
+    values = evaluate(G, x, terms, gate) / total[:, None]
+    columns = (values * root[:, None]).reshape(len(terms), -1).T
+    U, S, _ = np.linalg.svd(columns[:, linear], full_matrices=False)
+    U = U[:, S > 1e-13 * S[0]]
+    solve = np.linalg.pinv(columns[:, linear], rcond=1e-13)
+    base = G.atom_vectors()[atom]
+
+    def at(v):
+        rows = base + np.outer([1.0, -1.0], v)
+        a = np.concatenate([rows[:, 1 : G.K], np.zeros((2, 1))], axis=1)
+        b = np.concatenate([rows[:, G.K :], np.zeros((2, 1))], axis=1)[..., None]
+        cells = np.repeat(np.arange(G.k), 1 + over)
+        return taylor_coefficients(G.split(atom, beta1=rows[:, :1], a=a, b=b), G, terms, gate, cells=cells)
+
+    eye = np.eye(base.size)
+    form = np.array([[(at(u + v) - at(u) - at(v)) / 2.0 for v in eye] for u in eye])  # polarisation
+
+    def quadratic(v):
+        return np.einsum("i,j,ijn->n", v, v, form)
+
+    rest_form = form @ columns.T
+    for _ in range(2):
+        rest_form = rest_form - (rest_form @ U) @ U.T
+
+    def objective(v):
+        v = v / np.linalg.norm(v)
+        return np.log(np.linalg.norm(v @ (v @ rest_form)) + 1e-300)
+
+    ends = []
+    for _ in range(starts):
+        options = {"xatol": 1e-9, "fatol": 1e-9, "maxiter": 4000, "maxfev": 4000}
+        v = optimize.minimize(objective, rng.normal(size=base.size), method="Nelder-Mead", options=options).x
+        v /= np.linalg.norm(v)
+        c = quadratic(v)
+        c[linear] -= solve @ (columns @ c)
+        loss = _limit_loss(G, atom, terms, c)
+        variation = design.mean(0.5 * np.abs(np.tensordot(c, values, 1)).sum(-1))
+        ends.append((variation / loss, v, c / loss))
+    ends.sort(key=lambda end: end[0])
+    return LimitRatio(float(ends[0][0]), np.array([end[0] for end in ends]), ends[0][1], ends[0][2], terms)
+
+
+def _limit_loss(G, atom, terms, c):
+    """The loss of a combination of second order: mass differences, exact atoms, and m |v|^2 for a unit vector v."""
+    value = dict(zip(terms, c, strict=True))
+    excess, slopes, rest = np.zeros(G.k), np.zeros(G.k), G.mass[atom]
+    for t, number in value.items():
+        power = sum(t.gate_power + t.power)
+        if t.kind == "w" and power == 0:
+            excess[t.atom] = number
+        elif t.atom != atom and t.kind == "w":
+            slopes[t.atom] = number
+        elif t.atom != atom:
+            rest += abs(number)
+    return rest + _weighted_spread(excess, G.mass) + _weighted_spread(np.delete(slopes, atom), np.delete(G.mass, atom))
+
+
+def _weighted_spread(values, mass):
+    """Infimum over t of sum_j |values_j - t mass_j|: the translations."""
+    return min(np.abs(values - t * mass).sum() for t in values / mass)

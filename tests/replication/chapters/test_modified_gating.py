@@ -11,23 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logitmoe import GATES, sample_design, uniform_design
-from logitmoe.gates import power
+from logitmoe.gates import as_gate
 from replication.chapters.modified_gating import (
     certified_rank,
     conic_ratio,
     evaluate_set,
     exponents,
     is_bounded,
-    symbolic_gate,
     symbolic_set,
 )
 
 INDEPENDENT = ["tanh", "cos", "sin", "sigmoid", "log_abs", "power(3)", "power(4)", "power(5)"]
 NAMES = [*GATES, "power(3)"]
-
-
-def numeric(name):
-    return power(int(name[6:-1])) if name.startswith("power") else GATES[name]
 
 
 def test_exponents_are_all_pairs_of_degree_at_most_two():
@@ -37,15 +32,13 @@ def test_exponents_are_all_pairs_of_degree_at_most_two():
         degrees = [sum(p) + sum(q) for p, q in pairs]
         assert len(set(pairs)) == len(pairs) and degrees == sorted(degrees) and degrees[-1] == 2
         assert all(len(p) == len(q) == d for p, q in pairs)
-    with pytest.raises(ValueError, match="d: expected"):
-        exponents(0)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_values_against_loops_and_symbols(name, d):
     x = np.random.default_rng(d).uniform(0.1, 2.0, size=(5, d)) * np.array([1, -1, 1, -1, 1])[:, None]
-    values = evaluate_set(x, numeric(name))
+    values = evaluate_set(x, as_gate(name))
     symbols, functions, labels = symbolic_set(name, d)
     assert values.shape == (5, len(functions)) and len(set(labels)) == len(functions)
     for point, row in zip(x, values, strict=True):
@@ -89,7 +82,7 @@ def test_sets_that_are_dependent(name, low, ranks):
         # The relations hold for the library's gate too, and they are independent.
         points = np.random.default_rng(3).uniform(low + 0.01, 1, size=(40, d))
         coefficients = np.array(result.relations, dtype=float)
-        assert np.abs(evaluate_set(points, numeric(name)) @ coefficients.T).max() < 1e-14
+        assert np.abs(evaluate_set(points, as_gate(name)) @ coefficients.T).max() < 1e-14
         assert np.linalg.matrix_rank(coefficients) == len(functions) - rank
         assert len(result.describe(labels)) == len(functions) - rank
 
@@ -169,24 +162,11 @@ def test_boundedness():
     assert all(is_bounded(name, -1, 1) for name in NAMES if name != "log_abs")
     assert not is_bounded("log_abs", 0, 1) and not is_bounded("log_abs", -1, 0)
     assert is_bounded("log_abs", Fraction(1, 10), 1) and is_bounded("log_abs", -2, -1)
-    with pytest.raises(ValueError, match="low, high"):
-        is_bounded("tanh", 1, 0)
 
 
-def test_errors_name_the_argument():
+def test_only_exact_expressions_are_proved():
     x = sp.Symbol("x", real=True)
-    with pytest.raises(ValueError, match="gate: expected one of"):
-        symbolic_gate("softplus", [x])
-    for bad in ("power(0)", "power(-2)", "power(x)", "power("):
-        with pytest.raises(ValueError, match="gate: expected"):
-            symbolic_gate(bad, [x])
-    with pytest.raises(ValueError, match="functions: expected at least one"):
-        certified_rank([], [x], 0, 1)
     with pytest.raises(ValueError, match="functions: expected exact"):
         certified_rank([0.5 * x], [x], 0, 1)
     with pytest.raises(ValueError, match="functions: expected exact"):
         certified_rank([sp.Symbol("y")], [x], 0, 1)
-    with pytest.raises(ValueError, match="low, high"):
-        certified_rank([x], [x], 1, 0)
-    with pytest.raises(ValueError, match="points"):
-        certified_rank([x, x**2], [x], 0, 1, points=1)

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "execute.py"
 
 spec = importlib.util.spec_from_file_location("execute", TOOL)
@@ -112,7 +112,7 @@ def test_a_failing_cell_names_the_chapter_and_ends_the_run(tmp_path):
     with pytest.raises(tool.ChapterError, match=r"bad.ipynb, cell 3: (?s:.*)ValueError: no root in \[0, 1\]"):
         tool.execute([bad, slow], workers=2, say=lambda line: None)
     assert time.monotonic() - began < 300, "the other chapter was waited for"
-    assert bad.read_bytes() == before and kernels(os.getpid()) == []
+    assert bad.read_bytes() == before and processes_of(os.getpid()) == []
 
 
 def test_a_kernel_that_dies_is_named(tmp_path):
@@ -163,8 +163,8 @@ def test_a_kill_leaves_the_old_file(tmp_path, moment):
 # Interrupted
 
 
-def kernels(parent):
-    """Processes of kernels that `parent` has started, and theirs."""
+def processes_of(parent):
+    """What `parent` has started, kernels say, and what these have started."""
     below = psutil.Process(parent).children(recursive=True)
     return [child for child in below if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
 
@@ -180,28 +180,39 @@ child.wait()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_an_interruption_says_what_is_done_and_leaves_no_process(tmp_path, number):
-    quick = notebook(tmp_path / "quick.ipynb", "print(1)")
-    slow = notebook(tmp_path / "slow.ipynb", SLOW)
-    before = slow.read_bytes()
-    command = [sys.executable, str(TOOL), "--workers", "1", str(quick), str(slow)]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def interrupt(command, folder, started, number):
+    """Run `command` in `folder`, send it a signal once the file `started` is there; return what it said, and its code.
+
+    Fails if a process that it had started is there ten seconds after its end.
+    """
+    running = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        deadline = time.monotonic() + 120
-        while not (tmp_path / "started").exists():
-            assert time.monotonic() < deadline and running.poll() is None, "the second chapter did not start"
+        deadline = time.monotonic() + 240
+        while not started.exists():
+            assert time.monotonic() < deadline and running.poll() is None, "the slow chapter did not start"
             time.sleep(0.05)
-        started = kernels(running.pid)
-        assert len(started) >= 2, "the kernel and the process that its cell has started"
+        below = processes_of(running.pid)
+        assert len(below) >= 2, "the kernel and the process that its cell has started"
         running.send_signal(number)
         said, _ = running.communicate(timeout=120)
     finally:
         running.kill()
-    assert running.returncode == 128 + number, said
-    assert "Interrupted. Run: quick (1 of 2). Their outputs are stored." in said
-    gone, alive = psutil.wait_procs(started, timeout=10)
+    _, alive = psutil.wait_procs(below, timeout=10)
     assert alive == []
+    return said, running.returncode
+
+
+BY = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+
+
+@BY
+def test_an_interruption_says_what_is_done_and_leaves_no_process(tmp_path, number):
+    quick, slow = notebook(tmp_path / "quick.ipynb", "print(1)"), notebook(tmp_path / "slow.ipynb", SLOW)
+    before = slow.read_bytes()
+    command = [sys.executable, str(TOOL), "--workers", "1", str(quick), str(slow)]
+    said, code = interrupt(command, tmp_path, tmp_path / "started", number)
+    assert code == 128 + number, said
+    assert "Interrupted. Run: quick (1 of 2). Their outputs are stored." in said
     assert printed(quick) == ["1\n"] and slow.read_bytes() == before
 
 
@@ -223,8 +234,8 @@ def test_the_settings_of_the_build():
     assert settings["sphinx"]["local_extensions"]["run_chapters"] == "_ext"
 
 
-def build(folder, **chapters):
-    """Build a book of an introduction and `chapters` (name: source of its cell) as `make book` does."""
+def small_book(folder, **chapters):
+    """Write a book of an introduction and `chapters` (name: source of its cell); return the command that builds it."""
     for name in ("_ext", "_static", "tools"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     settings = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
@@ -242,7 +253,12 @@ def build(folder, **chapters):
         stored.cells[1].execution_count = 1
         nbformat.write(stored, path)
     program = Path(sys.executable).with_name("jupyter-book")
-    command = [str(program), *command_of_the_makefile()[1:]]
+    return [str(program), *command_of_the_makefile()[1:]]
+
+
+def build(folder, **chapters):
+    """Build a small book as `make book` does; return the finished process."""
+    command = small_book(folder, **chapters)
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
 
 
@@ -272,3 +288,11 @@ def test_a_warning_on_stderr_fails_the_build(tmp_path):
     done = build(tmp_path, model="import warnings\n\nwarnings.warn('loss of digits')")
     assert done.returncode != 0
     assert "stderr was found in the cell outputs" in done.stderr
+
+
+@BY
+def test_an_interrupted_build_says_that_nothing_is_kept(tmp_path, number):
+    command = small_book(tmp_path, simulations=SLOW)
+    said, code = interrupt(command, tmp_path, tmp_path / "book" / "started", number)
+    assert code != 0
+    assert "Interrupted. Run: no chapter (0 of 2). Not kept: the next build runs every chapter again." in said
