@@ -249,7 +249,7 @@ def compare(n=drawn.N, size=STARTS, block=BLOCK, repeats=REPEATS, raw_em=RAW_EM,
     # L-BFGS-B, which may raise the maximum: the others are then measured against what it found.
     runs = []
     moments = lm.compress(x, y, 2, theta=THETA)
-    nodes = moments.points(int(fit.order))
+    nodes = moments.points(int(fit.nodes))
     sign = np.where(y == 1, 1.0, -1.0)
     for where, objective, extra in (
         ("raw points", MinusLogLikelihood(x, sign), 0.0),
@@ -292,7 +292,8 @@ def main(arguments=None):
     above = maximum - float(lm.log_likelihood(TABLE_2, lm.WeightedPoints.from_labels(x, y, 2)))
     print(f"n = {drawn.N:,} raw points of Table 2, k = {K_FIT}, {THETA}; one core")
     print(f"the maximum: {maximum:.6f} nats, {above:.6f} above the truth; on the raw points: {fit.reason}, a Newton")
-    print(f"step promises {float(fit.promise):.0e} nats; {'' if fit.at_bound else 'not '}on the boundary of Theta")
+    gain, bound = float(fit.predicted_gain), "" if fit.at_bound else "not "
+    print(f"step promises {gain:.0e} nats; {bound}on the boundary of Theta")
     print(f"{'':31s} {'nats':>8s} {'told the maximum':>18s}     {'all starts':>18s}")
     print(f"{'':31s} {'below':>8s} {'seconds':>10s} {'ratio':>7s}     {'seconds':>10s} {'ratio':>7s}")
     for run in runs:

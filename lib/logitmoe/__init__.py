@@ -16,7 +16,7 @@ The modules, from the top: each stands on those below it.
 from .compression import ChebyshevMoments, compress
 from .data import WeightedPoints
 from .divergences import Design, hellinger, sample_design, total_variation, uniform_design
-from .em_algorithm import StoppingRule, em
+from .em_algorithm import em
 from .fitting import fit, random_start
 from .gates import GATES, Gate
 from .information import covariance, fisher_information, standard_errors
@@ -24,6 +24,7 @@ from .losses import voronoi_loss
 from .measure import MixingMeasure, Theta
 from .model import density, log_likelihood, responsibilities, sample
 from .newton import mle
+from .results import StoppingRule
 
 __version__ = "0.1.0"
 

@@ -27,8 +27,8 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -47,9 +47,12 @@ from .data import WeightedPoints, check_classes, labelled_sample, read_only, sel
 from .gates import Gate, as_gate, identity
 from .measure import DEFAULT_THETA, MixingMeasure, Theta
 from .model import log_density
+from .results import sample_positions
 
 __all__ = ["ChebyshevMoments", "chebyshev_order", "compress", "compress_chunks", "compression_error"]
 
+#: Nodes along each axis on which fits are made first; doubled for those that turn out to need more.
+FIRST_NODES = 32
 #: Points that are handled together: the Chebyshev polynomials of a block stay in a core's cache.
 BLOCK = 8192
 #: Most moments for each class and axis that are kept without being asked for.
@@ -197,6 +200,45 @@ class ChebyshevMoments:
             weights = dct(weights, type=3, axis=axis)  # mu_0 + 2 sum_j mu_j cos(j theta_l)
         weights = np.flip(weights, axes) / p**self.d
         return WeightedPoints(chebyshev_nodes(p, self.domain), weights.reshape(*self.batch_shape, self.K, p**self.d))
+
+    def solve(self, run: Callable, start: MixingMeasure, gate: Gate, tol: float, *, p: int | None = None):
+        """Make fits on few nodes, and from their start again on twice as many, and so on, those that need it.
+
+        Parameters
+        ----------
+        run : callable
+            ``run(points, start)`` gives the :class:`.FitResult` of weighted points and starts, batch axes broadcast.
+        start : MixingMeasure
+            Batch axes that broadcast against those of the samples.
+        gate : Gate
+        tol : float
+            A fit needs more nodes if its `compression_error` is above this, and there are more.
+        p : int, optional
+            Nodes along each axis to begin with; default ``FIRST_NODES``, or all if there are fewer.
+
+        Returns
+        -------
+        FitResult
+            As ``run`` gives it, with ``compression_error`` and ``nodes``.
+        """
+        p = min(FIRST_NODES if p is None else p, self.order)
+        shape = np.broadcast_shapes(self.batch_shape, start.batch_shape)
+        start = start.broadcast_to(shape)
+
+        def on(p, moments, start):
+            result = run(moments.points(p), start)
+            error = np.asarray(compression_error(result.measure, moments, gate, p))
+            return replace(result, compression_error=error, nodes=np.full(error.shape, p))
+
+        result = on(p, self, start)
+        while p < self.order and (poor := result.compression_error > tol).any():
+            p = min(2 * p, self.order)
+            moments = self
+            if self.batch_shape:
+                position = sample_positions(self, shape)[poor]
+                moments = self[np.unravel_index(position, self.batch_shape)]
+            result = result.with_fits(poor, on(p, moments, start.reshape((-1,))[poor.ravel()]))
+        return result
 
     def __add__(self, other: ChebyshevMoments) -> ChebyshevMoments:
         """The two samples put together; domain, order, K and batch shape must agree."""

@@ -10,11 +10,12 @@ import numpy as np
 from .checks import as_count, as_covariates, as_float_array, as_generator, as_labels, message
 from .compression import chebyshev_order, compress
 from .data import WeightedPoints
-from .em_algorithm import COMPRESSION_TOL, EMResult, StoppingRule, _replace_fits, em
-from .gates import Gate, as_gate, identity
+from .em_algorithm import EMResult, em
+from .gates import as_gate, identity
 from .measure import DEFAULT_THETA, MixingMeasure, Theta
+from .results import COMPRESSION_TOL
 
-__all__ = ["fit", "random_start"]
+__all__ = ["as_batch_shape", "as_sd", "fit", "random_start"]
 
 #: Sample size from which :func:`fit` compresses one-dimensional data.
 COMPRESS_FROM = 5_000
@@ -24,14 +25,16 @@ LARGE = 100.0
 COMPRESS_ORDER = 512
 
 
-def _as_sd(value, name: str) -> float:
+def as_sd(value, name: str = "sd") -> float:
+    """Return a standard deviation as a float; a ValueError if it is negative."""
     sd = float(as_float_array(value, name, ndim=0))
     if sd < 0.0:
-        raise ValueError(f"{name}: expected a standard deviation >= 0, got {sd!r}; pass e.g. 0.05")
+        raise ValueError(message(name, "a standard deviation >= 0", sd, "pass e.g. 0.05"))
     return sd
 
 
-def _as_shape(size) -> tuple[int, ...]:
+def as_batch_shape(size) -> tuple[int, ...]:
+    """Return the batch shape that an int or a tuple of int stands for."""
     sizes = size if isinstance(size, tuple) else (size,)
     return tuple(as_count(n, "size", minimum=0) for n in sizes)
 
@@ -64,14 +67,10 @@ def random_start(
     -------
     MixingMeasure, batch shape size
 
-    Raises
-    ------
-    TypeError, ValueError
-        If a count is too small, ``sd`` is negative, or ``rng`` is not a Generator.
     """
     rng = as_generator(rng)
     k, K, d = as_count(k, "k"), as_count(K, "K", minimum=2), as_count(d, "d")
-    sd, shape = _as_sd(sd, "sd"), _as_shape(size)
+    sd, shape = as_sd(sd), as_batch_shape(size)
     beta0, beta1, a, b = (sd * rng.standard_normal((*shape, *tail)) for tail in ((k,), (k, d), (k, K), (k, K, d)))
     beta0[..., -1] = 0.0
     beta1[..., -1, :] = 0.0
@@ -87,13 +86,10 @@ def fit(
     *,
     rng: np.random.Generator,
     K: int | None = None,
-    gate: Gate | str = identity,
     starts: int = 10,
     sd: float = 1.0,
-    theta: Theta = DEFAULT_THETA,
-    stopping: StoppingRule | None = None,
-    acceleration: str | None = None,
     compressed: bool | None = None,
+    **options,
 ) -> EMResult:
     """Fit k experts to labelled data: EM from several random starts, the best kept.
 
@@ -109,21 +105,17 @@ def fit(
         Source of the random starts.
     K : int, optional
         Number of classes; default the largest label.
-    gate : Gate, str or callable, default identity
     starts : int, default 10
         Number of random starts.
     sd : float, default 1.0
         Their spread, see :func:`random_start`.
-    theta : Theta, default the cube of radius 10
-    stopping : StoppingRule, optional
-        Default as for :func:`.em`.
-    acceleration : {None, "squarem"}
-        Plain or accelerated EM, see :func:`.em`.
     compressed : bool, optional
         Fit Chebyshev moments (at most 512 of them) instead of the points, see :func:`.em`.  Default: yes for d = 1, at
         least 5,000 points and a gate that is analytic on the real line; then those starts whose fit has an estimated
-        compression error above 1e-9 even so are fitted again, to the points.  The result's ``order`` and its summary
+        compression error above 1e-9 even so are fitted again, to the points.  The result's ``nodes`` and its summary
         say what was fitted.
+    **options
+        ``gate``, ``theta``, ``stopping`` and ``acceleration``, as for :func:`.em`.
 
     Returns
     -------
@@ -134,13 +126,7 @@ def fit(
     Raises
     ------
     TypeError, ValueError
-        If x is not finite or empty, there is not one label for each row, a label is not an integer in 1..K, or an
-        option is out of range.
-
-    Warns
-    -----
-    UserWarning
-        If a covariate exceeds 100 in size.
+        If x or y is not valid, or an option unknown or out of range; a UserWarning if a covariate exceeds 100 in size.
 
     Examples
     --------
@@ -166,18 +152,18 @@ def fit(
             stacklevel=2,
         )
     K = max(int(y.max()), 2) if K is None else K
-    k, starts, gate = as_count(k, "k"), as_count(starts, "starts"), as_gate(gate)
+    k, starts = as_count(k, "k"), as_count(starts, "starts")
+    gate, theta = as_gate(options.get("gate", identity)), options.get("theta", DEFAULT_THETA)
     start = random_start(k, K, x.shape[1], rng, size=starts, sd=sd, theta=theta)
-    options = dict(gate=gate, theta=theta, stopping=stopping, acceleration=acceleration)
     worthwhile = x.shape[1] == 1 and len(x) >= COMPRESS_FROM and gate.pole > 0 and np.ptp(x) > 0
-    if compressed or (compressed is None and worthwhile):
-        domain = (float(x.min()), float(x.max()))
-        p = min(COMPRESS_ORDER, chebyshev_order(theta, K, domain, gate))
-        result = em(compress(x, y, K, domain=domain, p=p), start, **options)
-        poor = result.compression_error > COMPRESSION_TOL
-        if not compressed and poor.any():
-            result = _replace_fits(result, poor, em(WeightedPoints.from_labels(x, y, K), start[poor], **options))
-            error, order = np.where(poor, 0.0, result.compression_error), np.where(poor, 0, result.order)
-            result = replace(result, compression_error=error, order=order)
-        return result.best()
-    return em(WeightedPoints.from_labels(x, y, K), start, **options).best()
+    if not (worthwhile if compressed is None else compressed):
+        return em(WeightedPoints.from_labels(x, y, K), start, **options).best()
+    domain = (float(x.min()), float(x.max()))
+    p = min(COMPRESS_ORDER, chebyshev_order(theta, K, domain, gate))
+    result = em(compress(x, y, K, domain=domain, p=p), start, **options)
+    poor = result.compression_error > COMPRESSION_TOL
+    if not compressed and poor.any():
+        exact = em(WeightedPoints.from_labels(x, y, K), start[poor], **options)
+        none = np.zeros(exact.n_iter.shape)
+        result = result.with_fits(poor, replace(exact, compression_error=none, nodes=none))
+    return result.best()

@@ -13,8 +13,8 @@ log-likelihood itself carries a rounding error of 1e-4 nats.  So differences are
 
 because :math:`\\sum_s g_s = \\sum_s g^0_s`.  For a sample of size n and two measures near the truth, the first factor
 is of the order of :math:`\\sqrt n` and not n, and the second term is of second order: the rounding error falls from
-:math:`n \\epsilon` to about :math:`\\sqrt n \\epsilon`, at n = 1e12 from 1e-4 to 1e-10 nats (``digits`` in
-:func:`log_likelihood_difference` checks that).
+:math:`n \\epsilon` to about :math:`\\sqrt n \\epsilon`, at n = 1e12 from 1e-4 to 1e-10 nats (the tests check
+that in 50 digits).
 
 The gradient, a sum of :math:`w_s - W g_s` times bounded functions, keeps the rounding error of g itself, about 1e-5 at
 n = 1e12.  Next to the noise of the sample, :math:`\\sqrt{n \\lambda}` along an eigenvector of the Fisher information
@@ -30,17 +30,16 @@ References
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import prod
 
 import numpy as np
 
 from .checks import as_count, as_float_array, message
-from .compression import ChebyshevMoments
 from .data import WeightedPoints
-from .em_algorithm import AGREEMENT, FACE, FIRST_ORDER, EMResult, _check, _duplicate_atoms, _on_enough_nodes, _summary
 from .gates import Gate, as_gate, identity
 from .measure import DEFAULT_THETA, MixingMeasure, Theta
 from .model import density, log_likelihood
+from .results import COMPRESSION_TOL, FitResult, along, check_start, missing_classes, sample_positions
+from .second_order import TINY, Likelihood
 
 __all__ = ["MLEResult", "log_likelihood_difference", "mle"]
 
@@ -50,24 +49,14 @@ BATCH_NODES = 2**13
 FIRST_RADIUS, MAX_RADIUS, MIN_RADIUS = 1.0, 8.0, 1e-12
 #: Newton steps of the secular equation, at most, and its relative tolerance; it starts within sqrt(P) of its root.
 SECULAR_STEPS, SECULAR_TOL = 6, 1e-9
-#: Part of an atom's mass that one step leaves it at least.
-LEAST_MASS = 0.2
 #: Radius from which a fit goes on after it has let go of the boundary of Theta.
 RELEASE_RADIUS = 1e-3
 EPS, SMALLEST = np.finfo(float).eps, np.finfo(float).tiny
-#: Density below which a class counts as this probable, so that its logarithm is finite.
-TINY = 1e-280
 #: Part of the total weight above which a weight stands for a sample that was seen, and not for rounding.
 SEEN = 1e-13
-REASONS = {
-    "converged": "a full Newton step promises a gain of no more than tol",
-    "stalled": "no step gains anything: a stationary point up to rounding",
-    "max_iter": "max_iter steps were done before that",
-    "underflow": "some class that was seen has a probability below 1e-280: rescale the covariates",
-}
 
 
-def log_likelihood_difference(G, G_reference, data, gate=identity, *, digits=None):
+def log_likelihood_difference(G, G_reference, data, gate=identity):
     r"""The log-likelihood of one measure less that of another, without cancellation.
 
     Parameters
@@ -78,9 +67,6 @@ def log_likelihood_difference(G, G_reference, data, gate=identity, *, digits=Non
         The sample, K and d as in the measures.
     gate : Gate, str or callable, default identity
         The map M.
-    digits : int, optional
-        Decimal digits of the arithmetic, at least 15, for checks: slow, needs mpmath, and takes measures and data
-        without batch axes and the gates that have a name.  By default double precision.
 
     Returns
     -------
@@ -92,8 +78,7 @@ def log_likelihood_difference(G, G_reference, data, gate=identity, *, digits=Non
     Raises
     ------
     TypeError, ValueError
-        If the data are not WeightedPoints (compressed data: take their ``points()``), K, d or the batch axes do not
-        agree, or ``digits`` is below 15 or asked for with batch axes.
+        If the data are not WeightedPoints (compressed data: take their ``points()``), or K, d or batch axes disagree.
     """
     if not isinstance(data, WeightedPoints):
         raise TypeError(message("data", "WeightedPoints", type(data).__name__, "take points() of compressed data"))
@@ -110,25 +95,9 @@ def log_likelihood_difference(G, G_reference, data, gate=identity, *, digits=Non
         raise ValueError(
             message("G", "batch axes of G, G_reference and data that broadcast", f"{shapes}", "make them agree")
         ) from None
-    if digits is not None:
-        if any(shapes):
-            raise ValueError(message("digits", "no batch axes", f"{shapes}", "index the measures and the data first"))
-        return _precise_difference(G, G_reference, data, gate, as_count(digits, "digits", minimum=15))
     g, g_reference = (np.maximum(density(H, data.points, gate), TINY) for H in (G, G_reference))
     W = data.weights.sum(axis=-2, keepdims=True)
     return _difference(g, g_reference, data.weights - W * g_reference, W * g_reference).sum(axis=(-1, -2))
-
-
-def _precise_difference(G, G_reference, data, gate, digits):
-    """As printed, in mpmath."""
-    import mpmath
-
-    from replication.taylor import MPMATH, model_values
-
-    with mpmath.workdps(digits):
-        new, old = (model_values(H, data.points, gate, digits) for H in (G, G_reference))
-        return float((MPMATH.mpf(data.weights) * MPMATH.log(new.g / old.g)).sum())
-
 
 
 def _difference(g, old, residual, fitted):
@@ -141,23 +110,15 @@ def _difference(g, old, residual, fitted):
     return residual * log_ratio - fitted * (u - log_ratio)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class MLEResult:
-    """The outcome of :func:`mle`, for a batch of fits: the maximisers and their certificates.
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class MLEResult(FitResult):
+    """The outcome of :func:`mle`, for a batch of fits: a :class:`.FitResult`, and certificates.
+
+    An iteration is a trust-region step that was tried.  To compare fits use :meth:`gain`.
 
     Attributes
     ----------
-    measure : MixingMeasure, batch shape (...)
-        The fitted parameters, inside Theta.
-    log_likelihood : ndarray, shape (...)
-        The log-likelihood (nats, of the whole sample) of ``measure``.  To compare fits use :meth:`gain`.
-    n_iter : ndarray of int, shape (...)
-        Trust-region steps tried.
-    reason : ndarray of str, shape (...)
-        Why each fit stopped: ``"converged"`` (a full Newton step promises no more than tol), ``"stalled"`` (no step
-        gains anything: stationary up to rounding), ``"max_iter"``, or ``"underflow"`` (some class that was seen has a
-        probability below 1e-280, where this search is blind: rescale the covariates, or use :func:`.em`).
-    promise : ndarray, shape (...)
+    predicted_gain : ndarray, shape (...)
         Gain in nats that a full Newton step still promises, from the quadratic model on the free coordinates.
     gradient_norm : ndarray, shape (...)
         Largest derivative of the mean log-likelihood (per observation) along a coordinate that is free to move: on the
@@ -168,131 +129,60 @@ class MLEResult:
         1e-15.  Infinite where no coordinate is free.
     distance_to_bound : ndarray, shape (...)
         Smallest distance of a fitted coordinate from the boundary of Theta; 0 for those on it.
-    theta : Theta
-        The compact parameter set.
     data : WeightedPoints
         The points that were fitted, for :meth:`gain`; of compressed data the nodes of the largest order in use.
     gate : Gate
-    compression_error : ndarray, shape (...), or None
-        For compressed data: estimated relative error of ``log_likelihood`` against the raw sample.
-    order : ndarray of int, shape (...), or None
-        For compressed data: number of Chebyshev nodes used for each fit.
-    n_starts : int or None
-        Of what :meth:`best` returns: the number of fits that it chose from.
-    n_agree : ndarray of int, shape (...), or None
-        How many of those are within 0.1 nats of the best, the best included.  If it is one of many, there may be a
-        better maximum still: try more starts.
     """
 
-    measure: MixingMeasure
-    log_likelihood: np.ndarray
-    n_iter: np.ndarray
-    reason: np.ndarray
-    promise: np.ndarray
+    predicted_gain: np.ndarray
     gradient_norm: np.ndarray
     smallest_eigenvalue: np.ndarray
     distance_to_bound: np.ndarray
-    theta: Theta
     data: WeightedPoints
     gate: Gate
-    compression_error: np.ndarray | None = None
-    order: np.ndarray | None = None
-    n_starts: int | None = None
-    n_agree: np.ndarray | None = None
 
-    def __repr__(self) -> str:
-        return f"MLEResult of {self.summary()}"
+    reasons = {
+        "converged": "a full Newton step promises a gain of no more than tol",
+        "stalled": "no step gains anything: a stationary point up to rounding",
+        "max_iter": "max_iter steps were done before that",
+        "underflow": "some class that was seen has a probability below 1e-280: rescale the covariates",
+    }
+    given_up = ("max_iter", "underflow")
 
-    @property
-    def converged(self) -> np.ndarray:
-        """Whether the fit stopped at a stationary point."""
-        return (self.reason == "converged") | (self.reason == "stalled")
-
-    @property
-    def at_bound(self) -> np.ndarray:
-        """Whether some coordinate sits on the boundary of Theta: the value is the bound's, not the data's."""
-        return self.distance_to_bound <= 0.0
-
-    @property
-    def missing_classes(self) -> np.ndarray:
-        """Classes without a sample, shape (..., K).  Their intercepts run to the bound of Theta."""
-        missing = np.abs(self.data.class_totals) <= 1e-9 * self.data.total[..., None]
-        return np.broadcast_to(missing, (*self.log_likelihood.shape, self.data.K))
-
-    @property
-    def duplicate_atoms(self) -> np.ndarray:
-        """Whether two atoms of a fit are equal to 1e-8 in (beta1, a, b): one of them could be merged away."""
-        return _duplicate_atoms(self.measure)
-
-    def gain(self, other: MixingMeasure | EMResult | MLEResult) -> np.ndarray:
+    def gain(self, other: MixingMeasure | FitResult) -> np.ndarray:
         """Log-likelihood in nats above that of another fit or measure, batch axes broadcast, without cancellation."""
-        other = other.measure if isinstance(other, (EMResult, MLEResult)) else other
+        other = other.measure if isinstance(other, FitResult) else other
         return log_likelihood_difference(self.measure, other, self.data, self.gate)
 
     def __getitem__(self, index) -> MLEResult:
         """The fits at an index of the batch axes."""
-        data, shape = self.data, self.log_likelihood.shape
-        if data.batch_shape:
-            weights = data.weights.reshape(-1, data.K, data.m)
-            data = WeightedPoints(data.points, weights[_rows(data, shape)[index]])
-        picked = {
-            name: value[index]
-            for name, value in vars(self).items()
-            if isinstance(value, (np.ndarray, MixingMeasure))
-        }
-        return replace(self, data=data, **picked)
+        part, data = super().__getitem__(index), self.data
+        if not data.batch_shape:
+            return part
+        weights = data.weights.reshape(-1, data.K, data.m)[sample_positions(data, self.log_likelihood.shape)[index]]
+        return replace(part, data=WeightedPoints(data.points, weights))
 
-    def best(self, axis: int = -1) -> MLEResult:
-        """Keep, along one batch axis (several starts, say), the fit with the highest log-likelihood.
-
-        The fits are compared through their differences from one of them, see :func:`log_likelihood_difference`.
-
-        Returns
-        -------
-        MLEResult
-            Without that axis.  ``n_starts`` and ``n_agree`` say how many fits there were and how many agree.
-
-        Raises
-        ------
-        ValueError
-            If there is no such batch axis, or the fits along it are to different data.
-        """
-        shape, batch = self.log_likelihood.shape, self.log_likelihood.ndim
-        if not -batch <= axis < batch:
-            raise ValueError(message("axis", f"one of the {batch} batch axes of shape {shape}", axis, "pass a batch"))
-        from_end = axis % batch - batch  # the data may have fewer batch axes than the fits
+    def log_likelihoods_along(self, axis: int) -> np.ndarray:
+        """Differences from one of the fits along the axis; a ValueError if these are to different data."""
+        from_end = axis % self.log_likelihood.ndim - self.log_likelihood.ndim  # the data may have fewer batch axes
         if self.data.weights.ndim - 2 >= -from_end:
             weights = np.moveaxis(self.data.weights, from_end - 2, 0)
             if (weights[1:] != weights[:1]).any():
                 remedy = "choose an axis along which only the starts differ"
                 raise ValueError(message("axis", "an axis of fits to the same data", axis, remedy))
-
-        def at(winner):
-            index = list(np.indices(winner.shape, sparse=True))
-            index[axis] = winner
-            return tuple(index)
-
-        first = at(np.expand_dims(self.log_likelihood.argmax(axis=axis), axis))
-        gain = self.gain(self.measure[first])
-        winner = np.expand_dims(gain.argmax(axis=axis), axis)
-        agree = (gain >= gain.max(axis=axis, keepdims=True) - AGREEMENT).sum(axis=axis)
-        index = tuple(np.squeeze(np.broadcast_to(i, winner.shape), axis=axis) for i in at(winner))
-        return replace(self[index], n_starts=shape[axis], n_agree=np.asarray(agree))
-
-    def summary(self) -> str:
-        """What happened, in words: one line per fact, fixed format; what to do about it is indented."""
-        return _summary(self, REASONS)
+        first = np.expand_dims(self.log_likelihood.argmax(axis=axis), axis)
+        return self.gain(self.measure[along(first, axis)])
 
 
 def mle(
-    data: WeightedPoints | ChebyshevMoments,
+    data: WeightedPoints,
     start: MixingMeasure,
     *,
     gate: Gate | str = identity,
     theta: Theta = DEFAULT_THETA,
     tol: float = 1e-9,
     max_iter: int = 500,
-    compression_tol: float = 1e-9,
+    compression_tol: float = COMPRESSION_TOL,
 ) -> MLEResult:
     r"""Maximise the likelihood of a softmax gating multinomial logistic mixture of experts by Newton's method.
 
@@ -306,8 +196,8 @@ def mle(
     both linear in those coordinates: there the narrow curved valley of an over-fitted likelihood is straight.
 
     A fit ends at a local maximum.  For the maximum likelihood estimator run it from many starts (give ``start`` one
-    batch axis more than ``data``) and keep :meth:`MLEResult.best`; :func:`.near_truth`, :func:`.random_start` and EM's
-    results are such starts.  A few iterations of EM first help random starts in some samples and mislead them in
+    batch axis more than ``data``) and keep :meth:`.FitResult.best`; :func:`.random_start` and EM's results are such
+    starts.  A few iterations of EM first help random starts in some samples and mislead them in
     others, so try both.  Starts that come closer to a truth as the sample grows plant a rate.
 
     Parameters
@@ -363,23 +253,16 @@ def mle(
         _as_positive(value, name) for value, name in ((tol, "tol"), (compression_tol, "compression_tol"))
     )
     max_iter = as_count(max_iter, "max_iter")
-    compressed = isinstance(data, ChebyshevMoments)
-    _check(data.points() if compressed else data, start, theta, "start")
-    try:
-        shape = np.broadcast_shapes(data.batch_shape, start.batch_shape)
-    except ValueError:
-        expected, got = f"batch axes that broadcast against {data.batch_shape}, those of data", start.batch_shape
-        raise ValueError(message("start", expected, got, "give the starts their own axis")) from None
+    shape = check_start(data, start, theta)
     start = start.broadcast_to(shape)
-    options = (gate, theta, tol, max_iter)
-    if compressed:
 
-        def run(points, start, shape):
-            return _run(points, start, shape, *options)
+    def run(points: WeightedPoints, start: MixingMeasure) -> MLEResult:
+        return _run(points, start, gate, theta, tol, max_iter)
 
-        result = _on_enough_nodes(run, data, start, shape, gate, compression_tol, FIRST_ORDER)
-        return replace(result, data=data.points(int(result.order.max(initial=min(FIRST_ORDER, data.order)))))
-    return _run(data, start, shape, *options)
+    if isinstance(data, WeightedPoints):
+        return run(data, start)
+    result = data.solve(run, start, gate, compression_tol)
+    return replace(result, data=data.points(int(result.nodes.max(initial=1))))
 
 
 def _as_positive(value, name: str) -> float:
@@ -389,187 +272,10 @@ def _as_positive(value, name: str) -> float:
     return number
 
 
-def _rows(data: WeightedPoints, shape: tuple[int, ...]) -> np.ndarray:
-    """Position of each fit's data in the flattened batch of the data, for a batch of fits of this shape."""
-    return np.broadcast_to(np.arange(prod(data.batch_shape)).reshape(data.batch_shape), shape)
-
-
-class _Likelihood:
-    """The log-likelihood of fits given by coefficient vectors v (B, P), its gradient and its Hessian.
-
-    A vector holds the gates of the atoms 1..k-1, each (intercept, slopes), then the experts' classes 1..K-1, atom by
-    atom.  Arrays over points have shape (..., B, m), so that the loops over atoms and classes work on whole planes.
-    """
-
-    def __init__(self, data: WeightedPoints, start: MixingMeasure, gate: Gate, theta: Theta) -> None:
-        self.k, self.K, self.d, self.m = start.k, start.K, start.d, data.m
-        x = data.points
-        ones = np.ones((self.m, 1))
-        gate_design, expert_design = np.hstack([ones, gate(x)]), np.hstack([ones, x])
-        self.designs = gate_design, expert_design
-        q = 1 + self.d
-        self.q = q
-        self.gates, self.free = self.k - 1, self.K - 1
-        self.A = self.gates + self.k * self.free  # linear predictors; each has q coefficients
-        self.P = self.A * q
-        #: For each coefficient its atom, and whether it is that atom's beta0.
-        own = np.repeat(np.arange(self.gates), q), np.repeat(np.arange(self.k), self.free * q)
-        self.atom = np.concatenate(own)
-        self.is_mass = np.zeros(self.P, dtype=bool)
-        self.is_mass[: self.gates * q : q] = True
-        #: Products of the designs of two linear predictors: of two gates, of a gate and an expert, of two experts.
-        both = (gate_design, gate_design), (gate_design, expert_design), (expert_design, expert_design)
-        self.products = [(u[:, :, None] * v[:, None, :]).reshape(self.m, q * q) for u, v in both]
-        gate_radii = [theta.beta0] + self.d * [theta.beta1]
-        expert_radii = [theta.a] + self.d * [theta.b]
-        self.radii = np.array(self.gates * gate_radii + self.k * self.free * expert_radii)
-        self.last = np.concatenate([start.beta0[:, -1:], start.beta1[:, -1]], axis=-1)  # the last gates, (fits, q)
-
-    def vectors(self, G: MixingMeasure) -> np.ndarray:
-        """Coefficients (B, P) of a measure with batch shape (B,)."""
-        gate = np.concatenate([G.beta0[..., None], G.beta1], axis=-1)[:, :-1]
-        experts = np.concatenate([G.a[..., None], G.b], axis=-1)[:, :, :-1]
-        B, split = len(gate), self.gates * self.q
-        return np.concatenate([gate.reshape(B, split), experts.reshape(B, self.P - split)], axis=-1)
-
-    def measure(self, v: np.ndarray, start: MixingMeasure) -> MixingMeasure:
-        """The inverse of `vectors`, with the last gates of ``start``."""
-        B, k, K, q = len(v), self.k, self.K, self.q
-        gate = v[:, : self.gates * q].reshape(B, k - 1, q)
-        experts = np.concatenate([v[:, self.gates * q :].reshape(B, k, K - 1, q), np.zeros((B, k, 1, q))], axis=2)
-        beta0 = np.concatenate([gate[..., 0], start.beta0[:, -1:]], axis=1)
-        beta1 = np.concatenate([gate[..., 1:], start.beta1[:, -1:]], axis=1)
-        return MixingMeasure(beta0, beta1, experts[..., 0], experts[..., 1:])
-
-    def probabilities(self, v: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Gates (k, B, m), experts (k, K, B, m) and density (K, B, m) of the fits ``index`` at v."""
-        B, k, K, q, m = len(v), self.k, self.K, self.q, self.m
-        gate_design, expert_design = self.designs
-        gates = np.empty((k, B, m))
-        gates[:-1] = v[:, : self.gates * q].reshape(B, k - 1, q).transpose(1, 0, 2) @ gate_design.T
-        gates[-1] = self.last[index] @ gate_design.T
-        _softmax(gates, axis=0)
-        experts = np.zeros((k, K, B, m))
-        experts[:, :-1] = v[:, self.gates * q :].reshape(B, k, K - 1, q).transpose(1, 2, 0, 3) @ expert_design.T
-        _softmax(experts, axis=1)
-        g = np.einsum("kbm,ksbm->sbm", gates, experts)
-        return gates, experts, np.maximum(g, TINY)
-
-    def scores(self, gates, experts, g, residual):
-        """The gradient (B, P), v and slope; residual = w - W g, (K, B, m).
-
-        With r_is the posteriors, the derivatives v_a (A, K, B, m) of log g_s along the linear predictors are
-        r_js - pi_j for the gate of atom j and r_is (1[s = t] - f_it) for class t of expert i.  Their sums over the
-        classes, with residual for weights, are the gradient in function space, slope (A, B, m).
-        """
-        k, K, B, m = experts.shape
-        J, T, A = self.gates, self.free, self.A
-        posterior = gates[:, None] * experts
-        posterior /= g
-        v = np.empty((A, K, B, m))
-        np.subtract(posterior[:J], gates[:J, None], out=v[:J])
-        of_experts = v[J:].reshape(k, T, K, B, m)
-        np.multiply(posterior[:, None], -experts[:, :T, None], out=of_experts)
-        for t in range(T):
-            of_experts[:, t, t] += posterior[:, t]
-        slope = np.einsum("sbm,asbm->abm", residual, v)
-        gradient = np.empty((B, A, self.q))
-        for part, design in ((slice(0, J), self.designs[0]), (slice(J, A), self.designs[1])):
-            gradient[:, part] = (slope[part] @ design).transpose(1, 0, 2)
-        return gradient.reshape(B, self.P), v, slope
-
-    def hessian(self, gates, experts, weights, v, slope) -> np.ndarray:
-        """Minus the Hessian (B, P, P), from what `scores` gives; weights = w, (K, B, m).
-
-        With p_a for the probability (of a gate or of an expert's class) that belongs to the linear predictor a, minus
-        the second derivatives of the log-likelihood in function space are sum_s w_s v_a v_c plus
-
-        two gates, or classes of one expert    slope_a p_c + slope_c p_a - 1[a = c] slope_a
-        gate of atom j, class of expert i      slope_c p_a - 1[i = j] slope_c
-
-        and nothing for two experts.
-        """
-        k, K, B, m = experts.shape
-        J, T, A, q = self.gates, self.free, self.A, self.q
-        of_gates, mixed, of_experts = self.products
-        wv = weights * v
-        p = np.concatenate([gates[:J], experts[:, :T].reshape(k * T, B, m)])
-        hessian = np.empty((B, A, q, A, q))
-
-        def put(a, first, block, product):
-            """Blocks of a with first, first + 1, ..., and their transposes."""
-            value = (block.reshape(-1, m) @ product).reshape(-1, B, q, q)
-            last = first + len(value)
-            hessian[:, a, :, first:last] = value.transpose(1, 2, 0, 3)
-            hessian[:, first:last, :, a] = value.transpose(1, 0, 3, 2)
-
-        for a in range(A):
-            block = np.einsum("sbm,csbm->cbm", wv[a], v[a:])
-            if a < J:
-                own = J + a * T
-                block += slope[a:] * p[a]
-                block[: J - a] += slope[a] * p[a:J]
-                block[own - a : own - a + T] -= slope[own : own + T]
-            else:
-                end = a + T - (a - J) % T  # of the classes of the same expert
-                block[: end - a] += slope[a:end] * p[a] + slope[a] * p[a:end]
-            block[0] -= slope[a]
-            if a < J:
-                put(a, a, block[: J - a], of_gates)
-                put(a, J, block[J - a :], mixed)
-            else:
-                put(a, a, block, of_experts)
-        return hessian.reshape(B, self.P, self.P)
-
-    def growth(self, step: np.ndarray) -> np.ndarray:
-        """The relative change (B, P), to first order, that a step makes in the mass of each coefficient's atom."""
-        change = np.zeros((len(step), self.k))
-        change[:, :-1] = step[:, self.is_mass]
-        return change[:, self.atom]
-
-    def move(self, v: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """The coefficients (B, P) after a step that is straight in masses and in masses times coefficients."""
-        growth = self.growth(step)
-        new = v + np.where(self.is_mass, np.log1p(growth), step / (1.0 + growth))
-        # Those that reach the boundary of the box, but for rounding, are put there.
-        return np.where(np.abs(new) >= (1.0 - FACE) * self.radii, np.copysign(self.radii, new), new)
-
-    def bend(self, gradient: np.ndarray, hessian: np.ndarray) -> None:
-        """Turn minus the Hessian, in place, into minus the Hessian along the paths of `move`."""
-        for j in range(self.gates):
-            mass = j * self.q
-            terms = np.where(self.atom == j, gradient, 0.0)
-            hessian[:, mass, :] += terms
-            terms[:, mass] = 0.0
-            hessian[:, :, mass] += terms
-
-    def room(self, v: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """The fraction (B, P) of a step, infinite if there is none, at which `move` takes each coefficient out.
-
-        That is out of the box or, for a mass, below ``LEAST_MASS`` times what it is.
-        """
-        growth = self.growth(step)
-        gap = np.copysign(self.radii, step) - v  # to the face that the step points at
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            # The fraction f solves f step / (1 + f growth) = gap, and log(1 + f step) = gap for a mass.
-            slope = np.where(self.is_mass, step, step - gap * growth)
-            fraction = np.where(self.is_mass, np.expm1(gap), gap) / slope
-        fraction[(step == 0.0) | (slope * step <= 0.0)] = np.inf
-        shrinking = np.where(self.is_mass & (step < 0.0), (LEAST_MASS - 1.0) / np.minimum(step, -EPS), np.inf)
-        return np.minimum(fraction, shrinking)
-
-
-def _softmax(logits: np.ndarray, axis: int) -> None:
-    """In place."""
-    logits -= logits.max(axis=axis, keepdims=True)
-    np.exp(logits, out=logits)
-    logits /= logits.sum(axis=axis, keepdims=True)
-
-
-def _run(data: WeightedPoints, start: MixingMeasure, shape, gate: Gate, theta: Theta, tol, max_iter) -> MLEResult:
+def _run(data: WeightedPoints, start: MixingMeasure, gate: Gate, theta: Theta, tol, max_iter) -> MLEResult:
     """Fits that are done are replaced by waiting ones, so that a batch stays full."""
-    flat = start.reshape((-1,))
-    likelihood = _Likelihood(data, flat, gate, theta)
+    shape, flat = start.batch_shape, start.reshape((-1,))
+    likelihood = Likelihood(data, flat, gate, theta)
     n = len(flat.beta0)
     slots = min(n, max(1, BATCH_NODES // data.m))
     search = _Search(likelihood, data, shape, likelihood.vectors(flat), slots, tol, max_iter)
@@ -589,7 +295,15 @@ def _run(data: WeightedPoints, start: MixingMeasure, shape, gate: Gate, theta: T
         points = WeightedPoints(data.points, search.all_weights[search.rows[lost]])
         search.results["log_likelihood"][lost] = log_likelihood(measure[lost], points, gate)
     results = {name: value.reshape(shape) for name, value in search.results.items()}
-    return MLEResult(measure.reshape(shape), **results, theta=theta, data=data, gate=gate)
+    return MLEResult(
+        measure=measure.reshape(shape),
+        at_bound=results["distance_to_bound"] <= 0.0,
+        missing_classes=missing_classes(data, shape),
+        theta=theta,
+        data=data,
+        gate=gate,
+        **results,
+    )
 
 
 class _Search:
@@ -598,13 +312,13 @@ class _Search:
     def __init__(self, likelihood, data: WeightedPoints, shape, starts: np.ndarray, slots: int, tol, max_iter) -> None:
         n, P = starts.shape
         self.likelihood, self.tol, self.max_iter = likelihood, tol, max_iter
-        self.all_weights, self.rows = data.weights.reshape(-1, data.K, data.m), _rows(data, shape).ravel()
+        self.all_weights, self.rows = data.weights.reshape(-1, data.K, data.m), sample_positions(data, shape).ravel()
         self.ends = starts.copy()
         self.results = {
             "log_likelihood": np.empty(n),
             "n_iter": np.empty(n, dtype=int),
             "reason": np.empty(n, dtype="<U9"),
-            "promise": np.empty(n),
+            "predicted_gain": np.empty(n),
             "gradient_norm": np.empty(n),
             "smallest_eigenvalue": np.empty(n),
             "distance_to_bound": np.empty(n),
@@ -650,7 +364,7 @@ class _Search:
         self.values[index], self.vectors[index] = np.linalg.eigh(hessian)
 
     def _propose(self, index) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Steps (B, P) that stay in the box, whether they are full Newton steps, and the gains they promise."""
+        """Steps (B, P) that stay in the box, whether they are full Newton steps, and the gains they predict."""
         gradient = np.where(self.held[index], 0.0, self.gradient[index])
         values, vectors = self.values[index], self.vectors[index]
         component = np.einsum("bpq,bp->bq", vectors, gradient)
@@ -660,7 +374,7 @@ class _Search:
         room = self.likelihood.room(self.v[index], step)
         fraction = np.minimum(1.0, room.min(axis=-1))
         along *= fraction[:, None]
-        promise = (component * along - 0.5 * values * along**2).sum(axis=-1)
+        predicted = (component * along - 0.5 * values * along**2).sum(axis=-1)
         full &= fraction == 1.0
         step *= fraction[:, None]
 
@@ -669,19 +383,19 @@ class _Search:
         if again.size:  # these would leave the box at once: hold what blocks them, and ask again
             self.held[index[again]] |= blocked[again]
             self._decompose(index[again])
-            step[again], full[again], promise[again] = self._propose(index[again])
-        return step, full, promise
+            step[again], full[again], predicted[again] = self._propose(index[again])
+        return step, full, predicted
 
     def advance(self, index: np.ndarray) -> np.ndarray:
         """Try one step of the fits in the slots ``index``; mark those that are done, and store their results."""
-        step, full, promise = self._propose(index)
+        step, full, predicted = self._propose(index)
         new = self.likelihood.move(self.v[index], step)
         gates, experts, g = self.likelihood.probabilities(new, self.fit[index])
         old = self.g[:, index]
         fitted = self.totals[index] * old
         gained = _difference(g, old, self.weights[:, index] - fitted, fitted).sum(axis=(0, -1))
         with np.errstate(divide="ignore", invalid="ignore"):
-            agreement = np.where(promise > 0.0, gained / promise, -1.0)
+            agreement = np.where(predicted > 0.0, gained / predicted, -1.0)
 
         radius = self.radius[index]
         length = np.sqrt((step**2).sum(axis=-1))
@@ -698,8 +412,8 @@ class _Search:
             chosen = index[taken]
             self.v[chosen] = new[taken]
             self._differentiate(chosen, gates[:, taken], experts[:, :, taken], g[:, taken])
-        done = full & (promise <= self.tol)
-        stuck = ~taken & ~done & ((promise <= 1e-3 * self.tol) | (length < MIN_RADIUS))
+        done = full & (predicted <= self.tol)
+        stuck = ~taken & ~done & ((predicted <= 1e-3 * self.tol) | (length < MIN_RADIUS))
         reason = np.where(done, "converged", np.where(stuck, "stalled", ""))
         ended = np.flatnonzero(done | stuck)
         if ended.size:
@@ -741,7 +455,7 @@ class _Search:
         return worth
 
     def _certificate(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Promise, gradient norm and smallest eigenvalue, (B,) each."""
+        """Predicted gain, gradient norm and smallest eigenvalue, (B,) each."""
         gradient, hessian, v = self.gradient[index], self.hessian[index], self.v[index]
         held = self.held[index] | ((np.abs(v) >= self.likelihood.radii) & (gradient * v > 0.0))
         self.likelihood.bend(-gradient, hessian)  # back to that of the parameters themselves
@@ -752,11 +466,11 @@ class _Search:
         component[np.abs(component) <= self.noise[index, None]] = 0.0
         size = np.abs(values)
         floor = np.maximum(EPS * size.max(axis=-1, keepdims=True), SMALLEST)
-        promise = 0.5 * (component**2 / np.maximum(size, floor)).sum(axis=-1)
+        predicted = 0.5 * (component**2 / np.maximum(size, floor)).sum(axis=-1)
         norm = np.abs(gradient).max(axis=-1) / self.size[index]
         # A held coordinate's row and column are zero: its eigenvalue does not count.
         free = (vectors**2 * held[:, :, None]).sum(axis=1) < 0.5
-        return promise, norm, np.where(free, values, np.inf).min(axis=-1) / self.size[index]
+        return predicted, norm, np.where(free, values, np.inf).min(axis=-1) / self.size[index]
 
 
 def _trust_region_step(values, component, radius):

@@ -115,7 +115,7 @@ def linear_rate(log_likelihood, *, floor=1e-12):
     Parameters
     ----------
     log_likelihood : array_like, shape (T + 1,)
-        As in :class:`~logitmoe.em_algorithm.Trace`.
+        As in :class:`~logitmoe.results.Trace`.
     floor : float, default 1e-12
         Increments are used up to the first that is below floor times the size of the last log-likelihood: after it,
         rounding takes over.

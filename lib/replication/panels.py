@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 
 from logitmoe.checks import as_count, as_float_array, message
-from logitmoe.em_algorithm import StoppingRule
 from logitmoe.gates import Gate, as_gate, identity
 from logitmoe.losses import VoronoiLoss, voronoi_loss_parts
 from logitmoe.measure import DEFAULT_THETA, FIELDS, GAUGES, MixingMeasure, Theta
 from logitmoe.model import sample
+from logitmoe.results import StoppingRule
 
 __all__ = ["Panel", "PanelResult", "ReportedLine"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from logitmoe.em_algorithm import StoppingRule
+from logitmoe.results import StoppingRule
 from logitmoe.measure import MixingMeasure
 
 from .panels import Panel, ReportedLine

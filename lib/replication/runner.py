@@ -267,7 +267,7 @@ def _follow(panel: Panel, data: WeightedPoints | ChebyshevMoments, start: Mixing
             if not raw:
                 worst = np.maximum(out["compression_error"][active], result.compression_error)
                 out["compression_error"][active] = worst
-                out["order"][active] = np.maximum(out["order"][active], result.order)
+                out["order"][active] = np.maximum(out["order"][active], result.nodes)
             active, done = active[~result.converged], stop
         if stop in panel.checkpoints:
             recorded.append(moment())
@@ -281,10 +281,10 @@ def _follow_every(panel: Panel, data: WeightedPoints | ChebyshevMoments, start: 
     """As :func:`_follow`, from one run that records every iteration."""
     options = {"gate": panel.gate, "theta": panel.theta, "stopping": panel.stopping}
     result = em(data, start, trace="full", **options)
-    raw, fits = result.order is None, start.batch_shape[0]
+    raw, fits = result.nodes is None, start.batch_shape[0]
     out = {name: getattr(result, name) for name in ("log_likelihood", "n_iter", "reason", "at_bound")}
     out["compression_error"] = np.zeros(fits) if raw else result.compression_error
-    out["order"] = np.full(fits, data.m) if raw else result.order
+    out["order"] = np.full(fits, data.m) if raw else result.nodes
     row = np.arange(fits)[:, None]
     at = np.minimum(result.n_iter[:, None], (0, *panel.checkpoints))
     for letter in FIELDS:

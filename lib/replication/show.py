@@ -397,7 +397,7 @@ def plot_trace(log_likelihood, *, reference=None, ax=None, log_iterations=True, 
     Parameters
     ----------
     log_likelihood : array_like, shape (T + 1,)
-        Entry t after t iterations, as in :class:`~logitmoe.em_algorithm.Trace`.
+        Entry t after t iterations, as in :class:`~logitmoe.results.Trace`.
     reference : float, optional
         Default: the last entry. Iterations that reach it are not drawn, since their gap has no logarithm.
     ax : matplotlib.axes.Axes, optional

@@ -16,12 +16,13 @@ from logitmoe import (
     WeightedPoints,
     compress,
     em,
+    em_algorithm,
     fit,
     log_likelihood,
     random_start,
     sample,
 )
-from logitmoe.em_algorithm import EMResult, e_step, em_from_responsibilities, m_step
+from logitmoe.em_algorithm import EMResult, e_step, m_step
 from logitmoe.gates import as_gate
 from logitmoe.measure import DEFAULT_THETA
 from replication.starts import cells_in_turn, near_truth, random_cells
@@ -135,16 +136,16 @@ def test_compressed_fits_get_the_order_they_need():
     x, y = draw(steep, 20_000, 6)
     moments = compress(x, y, 2, p=96)
     start = MixingMeasure.stack([steep, TRUTH])
-    result = em(moments, start, stopping=StoppingRule("absolute", 0.0, 3), tol=1e-9)
+    result = em(moments, start, stopping=StoppingRule("absolute", 0.0, 3), compression_tol=1e-9)
     assert (result.compression_error <= 1e-9).all()
-    assert result.order[0] > 32
+    assert result.nodes[0] > 32
     raw = log_likelihood(result.measure, WeightedPoints.from_labels(x, y, 2))
     np.testing.assert_allclose(result.log_likelihood, raw, rtol=2e-9)
-    alone = em(moments, start[0], stopping=StoppingRule("absolute", 0.0, 3), tol=1e-9)
+    alone = em(moments, start[0], stopping=StoppingRule("absolute", 0.0, 3), compression_tol=1e-9)
     assert alone.measure.allclose(result.measure[0], atol=1e-12)
 
 
-def test_batches_equal_single_fits_whatever_the_batch_size():
+def test_batches_equal_single_fits_whatever_the_batch_size(monkeypatch):
     data = WeightedPoints.from_labels(*draw(TRUTH, 500, 20), 2)
     start = near_truth(TRUTH, 3, np.random.default_rng(9), size=(4, 3), sd=0.5)
     rule = StoppingRule("relative", 3e-4, 60)
@@ -152,7 +153,8 @@ def test_batches_equal_single_fits_whatever_the_batch_size():
     assert together.log_likelihood.shape == (4, 3)
     assert len(np.unique(together.n_iter)) > 3  # they do leave at different times
     for size in (1, 5):
-        other = em(data, start, stopping=rule, batch_size=size, trace="full")
+        monkeypatch.setattr(em_algorithm, "CACHE_ELEMENTS", size * 2 * 3 * data.m)
+        other = em(data, start, stopping=rule, trace="full")
         np.testing.assert_array_equal(other.n_iter, together.n_iter)
         np.testing.assert_array_equal(other.reason, together.reason)
         assert other.measure.allclose(together.measure, atol=1e-9)
@@ -391,15 +393,6 @@ def test_e_and_m_step_by_hand():
     np.testing.assert_allclose(path, [before, after], rtol=1e-13)
 
 
-def test_em_from_responsibilities_does_the_m_step_first():
-    data = WeightedPoints.from_labels(*draw(TRUTH, 400, 78), 2)
-    r = np.random.default_rng(79).dirichlet([1.0, 1.0], size=400).T
-    result = em_from_responsibilities(data, r, stopping=NEVER, trace="full")
-    zero = MixingMeasure([0.0, 0.0], np.zeros((2, 1)), np.zeros((2, 2)), np.zeros((2, 2, 1)))
-    first = m_step(np.broadcast_to(r[:, None], (2, 2, 400)), data, zero)
-    assert result.trace.measure[0].allclose(first, atol=1e-12)
-
-
 # Starts
 
 
@@ -489,11 +482,11 @@ def test_fit_raw_and_compressed():
         for c in (False, True)
     ]
     assert all(isinstance(r, EMResult) and r.log_likelihood.shape == () for r in results)
-    assert results[0].order is None and results[1].order is not None
+    assert results[0].nodes is None and results[1].nodes is not None
     assert results[0].log_likelihood == pytest.approx(results[1].log_likelihood, rel=1e-8)
     assert "2 classes, fitted to the points\n" in results[0].summary()
-    assert f"2 classes, fitted on {results[1].order} Chebyshev nodes\n" in results[1].summary()
-    assert fit(x[:10], y[:10], 2, rng=np.random.default_rng(0), stopping=rule).order is None
+    assert f"2 classes, fitted on {results[1].nodes} Chebyshev nodes\n" in results[1].summary()
+    assert fit(x[:10], y[:10], 2, rng=np.random.default_rng(0), stopping=rule).nodes is None
 
 
 def test_fit_takes_more_nodes_and_then_the_points_only_where_it_must(monkeypatch):
@@ -512,19 +505,19 @@ def test_fit_takes_more_nodes_and_then_the_points_only_where_it_must(monkeypatch
     monkeypatch.setattr("logitmoe.fitting.em", spy)
     nodes = run(512)
     assert fitted == [(ChebyshevMoments, (4,))]
-    assert nodes.order > 128 and nodes.compression_error < 1e-9
+    assert nodes.nodes > 128 and nodes.compression_error < 1e-9
     assert nodes.log_likelihood == pytest.approx(log_likelihood(nodes.measure, data), rel=1e-9)
 
     # Two starts end in a flatter maximum, for which fewer nodes would do: the best of the others wins.
     fitted.clear()
     mixed = run(288)
     assert fitted == [(ChebyshevMoments, (4,)), (WeightedPoints, (2,))]
-    assert mixed.order == 0 and mixed.compression_error == 0.0 and "fitted to the points\n" in mixed.summary()
+    assert mixed.nodes == 0 and mixed.compression_error == 0.0 and "fitted to the points\n" in mixed.summary()
     assert mixed.log_likelihood == pytest.approx(nodes.log_likelihood, rel=1e-8)
     assert mixed.n_agree == nodes.n_agree == 2
 
     brief = [run(32, 10, compressed=c) for c in (None, False, True)]
-    assert brief[0].order == 0 and brief[0].measure.allclose(brief[1].measure, atol=0.0)
+    assert brief[0].nodes == 0 and brief[0].measure.allclose(brief[1].measure, atol=0.0)
     assert "fitted on 32 Chebyshev nodes\n" in brief[2].summary()  # as asked for, but it says so
     assert "1 with an estimated relative compression error up to" in brief[2].summary()
     assert "compression error" not in brief[0].summary() + brief[1].summary() + nodes.summary()
@@ -546,7 +539,7 @@ DATA = WeightedPoints.from_labels([0.1, 0.4, 0.6, 0.9], [1, 2, 1, 2], 2)
         (dict(gate="relu"), ValueError, "gate"),
         (dict(gate="log_abs", data=WeightedPoints.from_labels([0.0, 0.5], [1, 2], 2)), ValueError, "log_abs"),
         (dict(trace=True), ValueError, "trace: expected None"),
-        (dict(batch_size=0), ValueError, "batch_size"),
+        (dict(compression_tol="small"), TypeError, "compression_tol"),
         (
             dict(start=random_start(2, 3, 1, np.random.default_rng(0))),
             ValueError,
@@ -581,10 +574,6 @@ def test_bad_stopping_rules(arguments, message):
 
 
 def test_bad_responsibilities():
-    with pytest.raises(ValueError, match="responsibilities: expected shape"):
-        em_from_responsibilities(DATA, np.full((2, 5), 0.5))
-    with pytest.raises(ValueError, match="sum to one"):
-        em_from_responsibilities(DATA, np.full((2, 4), 0.6))
     with pytest.raises(ValueError, match="responsibilities: expected shape"):
         m_step(np.full((3, 2, 4), 1 / 3), DATA, TRUTH)
 

@@ -23,12 +23,13 @@ import numpy as np
 from logitmoe.checks import as_count, as_float_array, as_generator, message
 from logitmoe.data import WeightedPoints
 from logitmoe.divergences import hellinger, uniform_design
-from logitmoe.em_algorithm import StoppingRule, em
+from logitmoe.em_algorithm import em
 from logitmoe.fitting import random_start
 from logitmoe.gates import Gate, as_gate, identity
 from logitmoe.losses import VoronoiLoss, voronoi_loss_parts
 from logitmoe.measure import DEFAULT_THETA, FIELDS, MixingMeasure, Theta
 from logitmoe.newton import log_likelihood_difference, mle
+from logitmoe.results import StoppingRule
 
 from ..jobs import run_jobs
 from ..samples import draw, expected
@@ -187,7 +188,7 @@ class StudyResult:
         Nats by which the best is more likely than the truth.
     reason : ndarray of str, shape (S, R, starts)
     predicted_gain, smallest_eigenvalue, distance_to_bound : ndarray, shape (S, R, starts)
-        The certificates, see :class:`.MLEResult`: what a full Newton step still promises in nats, and so on.
+        The certificates, see :class:`.MLEResult`.
     n_iter : ndarray of int, shape (S, R, starts)
     em : MixingMeasure or None, batch shape (F, E)
         EM's result from the first start of the first E samples, for the F sizes `em_sizes`.
@@ -362,7 +363,6 @@ def _run(study: Study, size: int) -> dict[str, np.ndarray]:
     best = result.best()
     out = {name: getattr(result.measure, name) for name in FIELDS}
     out |= {"nats_behind": np.maximum(best[:, None].gain(result), 0.0), "gain": best.gain(study.truth)}
-    out["predicted_gain"] = result.promise
     out |= {name: getattr(result, name) for name in _PER_START if name not in out}
     if study.em_iterations and (study.em_sizes is None or size in study.em_sizes):
         rule = StoppingRule("absolute", 0.0, study.em_iterations)

@@ -15,10 +15,11 @@ from functools import partial
 import numpy as np
 
 from logitmoe.checks import as_count, as_float_array, message
-from logitmoe.compression import ChebyshevMoments, compress, compression_error
-from logitmoe.em_algorithm import FIRST_ORDER, StoppingRule, em
+from logitmoe.compression import ChebyshevMoments, compress
+from logitmoe.em_algorithm import em
 from logitmoe.losses import voronoi_cells
 from logitmoe.measure import FIELDS, MixingMeasure
+from logitmoe.results import COMPRESSION_TOL, StoppingRule
 
 from ..lines import Replicates
 from ..panels import Panel, PanelResult, ReportedLine
@@ -37,8 +38,6 @@ __all__ = [
 
 #: Fits that one task lets advance together, with their whole paths.
 CHUNK = 240
-#: Largest accepted estimate of the relative compression error, as in `em`.
-COMPRESSION = 1e-9
 
 
 def representative_sizes(sizes, count: int) -> tuple[int, ...]:
@@ -185,29 +184,15 @@ def _stops(panel: Panel, data: ChebyshevMoments, starts: MixingMeasure, rules: l
     """Follow EM from starts of batch shape (P, U) and read off where each rule stops."""
     shape, last = starts.batch_shape, rules[0].max_iter
     never = StoppingRule("absolute", 0.0, last)
-    length = last + 1
-    paths = {letter: np.empty((*shape, length, *getattr(starts, letter).shape[2:])) for letter in FIELDS}
-    values, error = np.empty((*shape, length)), np.full(shape, np.inf)
-    used = np.zeros(shape, dtype=int)
-    order = min(FIRST_ORDER, data.order)
-    while True:
-        row, column = np.nonzero(error > COMPRESSION)
-        if not row.size:
-            break
-        sample = data[column]
-        run = em(
-            sample.points(order), starts[row, column], gate=panel.gate, theta=panel.theta, stopping=never, trace="full"
-        )
-        ended = run.trace.log_likelihood.shape[-1]  # all fits may have come to a halt before the last iteration
-        take = np.minimum(np.arange(length), ended - 1)
-        for letter in FIELDS:
-            paths[letter][row, column] = getattr(run.trace.measure, letter)[:, take]
-        values[row, column] = run.trace.log_likelihood[:, take]
-        error[row, column] = compression_error(run.measure, sample, panel.gate, order)
-        used[row, column] = order
-        if order == data.order:
-            break
-        order = min(2 * order, data.order)
+
+    def run(points, start):
+        return em(points, start, gate=panel.gate, theta=panel.theta, stopping=never, trace="full")
+
+    result = data.solve(run, starts, panel.gate, COMPRESSION_TOL)
+    # All fits may have come to a halt before the last iteration.
+    take = np.minimum(np.arange(last + 1), result.trace.log_likelihood.shape[-1] - 1)
+    paths = {letter: getattr(result.trace.measure, letter)[:, :, take] for letter in FIELDS}
+    values = result.trace.log_likelihood[:, :, take]
     change = [np.abs(np.diff(paths[letter], axis=2)) for letter in FIELDS]
     step = np.max([c.reshape(*c.shape[:3], -1).max(axis=-1) for c in change], axis=0)
     rows, columns = np.indices(shape)
@@ -219,7 +204,8 @@ def _stops(panel: Panel, data: ChebyshevMoments, starts: MixingMeasure, rules: l
         end = MixingMeasure(*(paths[letter][rows, columns, n_iter] for letter in FIELDS))
         fields = {letter: getattr(end, letter) for letter in FIELDS}
         fields["log_likelihood"] = values[rows, columns, n_iter]
-        fields["n_iter"], fields["order"], fields["compression_error"] = n_iter, used, error
+        fields["n_iter"], fields["order"] = n_iter, result.nodes
+        fields["compression_error"] = result.compression_error
         fields["reason"] = np.where(converged, rule.name, "max_iter").astype("<U10")
         fields["at_bound"] = panel.theta.touches(end)
         at = np.minimum(n_iter[..., None], np.array((0, *panel.checkpoints)))

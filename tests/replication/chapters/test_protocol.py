@@ -90,10 +90,10 @@ def test_processes_give_the_same_bits(monkeypatch):
 
 def test_fits_that_need_more_nodes_get_them(monkeypatch):
     panel = small(FIGURE_1A, start_sd=0.5)
-    monkeypatch.setattr(protocol_module, "FIRST_ORDER", 16)
-    monkeypatch.setattr(protocol_module, "COMPRESSION", 1.0)
+    monkeypatch.setattr("logitmoe.compression.FIRST_NODES", 16)
+    monkeypatch.setattr(protocol_module, "COMPRESSION_TOL", 1.0)
     few = run_rules([panel], RULES, executor=SerialExecutor())[0]["parameters"]
-    monkeypatch.setattr(protocol_module, "COMPRESSION", np.sort(few.compression_error.ravel())[-2])
+    monkeypatch.setattr(protocol_module, "COMPRESSION_TOL", np.sort(few.compression_error.ravel())[-2])
     more = run_rules([panel], RULES, executor=SerialExecutor())[0]["parameters"]
     assert (few.order == 16).all() and sorted(more.order.flat) == [16] * 5 + [32]
     assert more.order.flat[few.compression_error.argmax()] == 32
