@@ -1,20 +1,52 @@
-"""How many densities it takes to cover a set of densities: what Lemma B.1 of the paper bounds.
+"""What the chapter on the density rate computes.
 
-A set of conditional densities is given by its members' values on the points of a design. Distances are
-
-* ``"mean"``: :math:`E_X \\sum_s |g - g'|`, the :math:`\\|\\cdot\\|_1` of Lemma B.1 (twice the total variation);
-* ``"sup"``: :math:`\\sup_x \\sum_s |g - g'|`, what the brackets in the lemma's proof need.
+* :func:`likelihood_gains`: how much likelier than the truth the maximum likelihood estimate is, and EM's, sample by
+  sample; :func:`second_opinion` maximises again with another method.
+* :func:`cover_radii`, :func:`monotone_brackets` and :func:`lipschitz_bound`: how many densities it takes to cover a set
+  of densities, which is what Lemma B.1 of the paper bounds. A set of densities is given by its members' values on the
+  points of a design. Distances are ``"mean"``, :math:`E_X \\sum_s |g - g'|`, the :math:`\\|\\cdot\\|_1` of Lemma B.1
+  (twice the total variation), and ``"sup"``, :math:`\\sup_x \\sum_s |g - g'|`, what the brackets in its proof need.
+* :func:`entropy_integral` and the functions that should dominate it, :func:`psi` and :func:`psi_printed`;
+  :func:`averages`: the average of two densities, and the density of the average measure, which the paper prints.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from scipy import optimize, special
 
 from logitmoe.checks import as_count, as_float_array, message
-from logitmoe.measure import MixingMeasure, pair
+from logitmoe.em_algorithm import StoppingRule, em
+from logitmoe.fitting import random_start
+from logitmoe.information import score
+from logitmoe.measure import DEFAULT_THETA, FIELDS, MixingMeasure, pair
+from logitmoe.model import density
+from logitmoe.newton import log_likelihood_difference, mle
+from replication.samples import draw
+from replication.starts import near_truth
 
-__all__ = ["cover_radii", "lipschitz_bound", "monotone_brackets"]
+__all__ = [
+    "LOWEST",
+    "LikelihoodGains",
+    "averages",
+    "cover_radii",
+    "entropy_integral",
+    "likelihood_gains",
+    "lipschitz_bound",
+    "monotone_brackets",
+    "psi",
+    "psi_printed",
+    "second_opinion",
+]
 
+#: The lower end of the entropy integral is xi^2 / LOWEST, as in equation (39) of the paper.
+LOWEST = 2.0**13
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Covers and brackets
 
 
 def cover_radii(values, count, weights=None):
@@ -108,10 +140,7 @@ def lipschitz_bound(G, G_other, radius_x=1.0, radius_gate=None):
     :math:`\sum_i \pi_i (f_i - f'_i) + \sum_i (\pi_i - \pi'_i) f'_i` and use that the gates :math:`\pi` and each
     expert sum to one.
     """
-    for value, name in ((G, "G"), (G_other, "G_other")):
-        if not isinstance(value, MixingMeasure):
-            raise TypeError(message(name, "a MixingMeasure", f"a {type(value).__name__}", "build one first"))
-    pair(G, G_other)
+    pair(G, G_other, ("G", "G_other"))
     if G.k != G_other.k:
         raise ValueError(message("G_other", f"k = {G.k} atoms", f"{G_other.k}", "compare atom with atom"))
     radius_x = float(as_float_array(radius_x, "radius_x", ndim=0))
@@ -173,3 +202,234 @@ def monotone_brackets(probability, weights, size):
             raise ValueError(message("size", "room for one step of the parameter", f"{size}", "use a finer grid"))
         first, count = low, count + 1
     return count
+
+
+# ------------------------------------------------------------------------------------------------------------
+# The gain in log-likelihood
+
+
+@dataclass(frozen=True, eq=False)
+class LikelihoodGains:
+    """Gains over the truth of the fits of one number of experts: S sizes, R samples of each.
+
+    Attributes
+    ----------
+    sizes : ndarray (S,)
+    mle, em : ndarray (S, R)
+        Log-likelihood in nats above that of the truth: of the likeliest of all searches with Newton's method, and of
+        EM with one run from the truth.
+    fewer : ndarray (S, R)
+        The same as `mle`, of every second start only, and without that of EM.
+    at_bound : ndarray of bool (S, R)
+        Whether some coordinate of the likeliest fit lies on the boundary of Theta.
+    fits : MixingMeasure, batch shape (S, R)
+        The likeliest fits.
+    samples : WeightedPoints, batch shape (S, R)
+    """
+
+    sizes: np.ndarray
+    mle: np.ndarray
+    em: np.ndarray
+    fewer: np.ndarray
+    at_bound: np.ndarray
+    fits: MixingMeasure
+    samples: object
+
+    def twice(self, which: str = "mle") -> tuple[float, float]:
+        """Mean of twice the gains over all samples, and its standard error."""
+        values = 2.0 * getattr(self, which).ravel()
+        return values.mean(), values.std(ddof=1) / np.sqrt(values.size)
+
+    def by_size(self, which: str = "mle") -> tuple[np.ndarray, np.ndarray]:
+        """Mean of twice the gains for each size, and its standard errors."""
+        values = 2.0 * getattr(self, which)
+        return values.mean(axis=1), values.std(axis=1, ddof=1) / np.sqrt(values.shape[1])
+
+    def trend(self, which: str = "mle") -> tuple[float, float]:
+        """Slope of twice the gain against log10 n by least squares, and its standard error."""
+        x = np.broadcast_to(np.log10(self.sizes)[:, None], self.mle.shape).ravel()
+        x, y = x - x.mean(), 2.0 * getattr(self, which).ravel()
+        slope = x @ y / (x @ x)
+        rest = y - y.mean() - slope * x
+        return slope, np.sqrt(rest @ rest / (x.size - 2) / (x @ x))
+
+
+def likelihood_gains(truth, experts, sizes, replications, rng, *, starts=12, p=40):
+    """Fit samples from a truth with every number of experts, by Newton's method and by EM from the truth.
+
+    Parameters
+    ----------
+    truth : MixingMeasure
+        Without batch axes, d = 1; X is uniform on [0, 1], the gate is x, Theta the cube of radius 10.
+    experts : sequence of int
+        Numbers of experts to fit; the samples are the same for all.
+    sizes : sequence of int
+    replications : int
+        Samples of each size, at least 2.
+    rng : numpy.random.Generator
+        Made from a seed.
+    starts : int
+        Newton searches for each sample, a multiple of 4: a quarter each about the truth with standard deviations 0.3
+        and 1, and anywhere with 1 and 4. One more begins where EM ends.
+    p : int
+        X takes the p values of :func:`.draw`, so that no weight is negative.
+
+    Returns
+    -------
+    dict of int to LikelihoodGains
+
+    Notes
+    -----
+    A search from finitely many starts finds a lower bound of the gain of the maximum likelihood estimate.
+    """
+    starts = as_count(starts, "starts")
+    if starts % 4:
+        raise ValueError(message("starts", "a multiple of 4", f"{starts}", "take for example 12"))
+    sizes = np.array([as_count(n, "sizes") for n in sizes])
+    shape = (starts // 4, sizes.size, as_count(replications, "replications", minimum=2))
+    data = draw(truth, sizes, rng, size=shape[2], p=p, method="multinomial")
+    gains = {}
+    for k in experts:
+        parts = [near_truth(truth, k, rng, size=shape, sd=sd, split_mass=True) for sd in (0.3, 1.0)]
+        parts += [random_start(k, truth.K, 1, rng, size=shape, sd=sd) for sd in (1.0, 4.0)]
+        by_em = _from_truth(truth, k, data, rng)
+        begin = _join(_in_box(MixingMeasure.stack(parts).reshape((starts, *shape[1:]))), MixingMeasure.stack([by_em]))
+        result = mle(data, begin)
+        best, fewer = result.best(axis=0), result.gain(truth)[:starts:2].max(axis=0)
+        em_gain = log_likelihood_difference(by_em, truth, data)
+        gains[k] = LikelihoodGains(sizes, best.gain(truth), em_gain, fewer, best.at_bound, best.measure, data)
+    return gains
+
+
+def _from_truth(truth, k, data, rng):
+    """The likeliest of three short runs of EM, one of them from the truth itself, continued."""
+    shape = data.batch_shape
+    begin = [near_truth(truth, k, rng, size=shape, sd=sd, split_mass=True) for sd in (0.0, 0.3, 1.0)]
+    short = em(data, _in_box(MixingMeasure.stack(begin)), stopping=StoppingRule("absolute", 1e-2, 200)).best(axis=0)
+    return em(data, short.measure, stopping=StoppingRule("absolute", 1e-4, 1000)).measure
+
+
+def _in_box(G):
+    """In the gauge in which the last atom is fixed at 0, the one of Theta here, and inside Theta."""
+    return DEFAULT_THETA.clip(G.in_gauge("last"))
+
+
+def _join(*measures):
+    """Measures side by side along their first axis."""
+    return MixingMeasure(*(np.concatenate([getattr(G, name) for G in measures]) for name in FIELDS))
+
+
+def second_opinion(gains, rng, *, samples=6, starts=6, sd=2.0):
+    """Maximise again with L-BFGS-B: by how many nats it beats the likeliest fit, and from where.
+
+    Parameters
+    ----------
+    gains : LikelihoodGains
+    rng : numpy.random.Generator
+    samples : int
+        How many samples of the largest size, at most.
+    starts : int
+        Random starts for each, of standard deviation `sd`.
+    sd : float
+
+    Returns
+    -------
+    onward : ndarray (samples,)
+        What it adds, in nats, when it starts from the likeliest fit; zero or more.
+    afresh : ndarray (samples, starts)
+        Its own end points from random starts less the likeliest fit: negative where they are less likely.
+    """
+    fits, data = gains.fits[-1, :samples], gains.samples
+    k, K, count = fits.k, fits.K, len(fits.beta0)
+    begin = random_start(k, K, 1, rng, size=(count, starts), sd=sd)
+    onward, afresh = np.empty(count), np.empty((count, starts))
+    for i in range(count):
+        weights, fit = data.weights[-1, i], fits[i]
+        onward[i] = _maximise(fit, fit, data.points, weights)
+        for j in range(starts):
+            afresh[i, j] = _maximise(begin[i, j], fit, data.points, weights)
+    return onward, afresh
+
+
+def _maximise(start, reference, points, weights):
+    """L-BFGS-B's gain over a reference, in nats; the gate of the last atom stays at 0, class K is the reference."""
+    k, K, radius = start.k, start.K, DEFAULT_THETA.beta0
+    old = (weights * np.log(density(reference, points))).sum()
+
+    def minus(v):
+        G = MixingMeasure.from_vector(v, k, K, 1)
+        gradient = np.einsum("km,kmp->p", weights, score(G, points))
+        return old - (weights * np.log(density(G, points))).sum(), -gradient
+
+    options = {"maxiter": 3000, "maxfun": 6000, "maxcor": 30, "ftol": 1e-14, "gtol": 1e-6}
+    begin = np.clip(start.to_vector(), -radius, radius)
+    bounds = [(-radius, radius)] * begin.size
+    found = optimize.minimize(minus, begin, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    return -float(found.fun)
+
+
+# ------------------------------------------------------------------------------------------------------------
+# The proof of Proposition 2.2
+
+
+def entropy_integral(xi, A=1.0, shift=1.0):
+    r"""The larger of xi and the integral of :math:`\sqrt{A (shift + \log(1/t))}` over t from xi^2 / 2^13 to xi.
+
+    Equation (39) of the paper, with the bound of the bracketing entropy H_B in its place.
+
+    Parameters
+    ----------
+    xi : array_like
+        Inside (0, 1).
+    A : float
+        Positive.
+    shift : float
+        1 for the bound A (1 + log(1/t)) of H_B, 0 for A log(1/t).
+
+    Returns
+    -------
+    ndarray
+    """
+    xi = _inside(xi)
+
+    def from_zero(t):  # the integral from 0 to t: an upper incomplete gamma function
+        return np.exp(shift) * special.gamma(1.5) * special.gammaincc(1.5, shift + np.log(1.0 / t))
+
+    return np.maximum(np.sqrt(A) * (from_zero(xi) - from_zero(xi**2 / LOWEST)), xi)
+
+
+def psi(xi, A=1.0):
+    r"""The function of the corrected proof, :math:`\max(1, \frac32 \sqrt A)\, \xi \sqrt{1 + \log(1/\xi)}`."""
+    xi = _inside(xi)
+    return max(1.0, 1.5 * np.sqrt(A)) * xi * np.sqrt(1.0 + np.log(1.0 / xi))
+
+
+def psi_printed(xi):
+    r"""The function of appendix B.1.2, :math:`\xi \sqrt{\log(1/\xi)}`."""
+    xi = _inside(xi)
+    return xi * np.sqrt(np.log(1.0 / xi))
+
+
+def _inside(xi):
+    xi = as_float_array(xi, "xi")
+    if xi.size and not (xi.min() > 0.0 and xi.max() < 1.0):
+        raise ValueError(message("xi", "numbers inside (0, 1)", f"{xi.min()} to {xi.max()}", "h is at most 1"))
+    return xi
+
+
+def averages(G, truth, x):
+    """The average of two densities, and the density of the average of the two measures.
+
+    Parameters
+    ----------
+    G, truth : MixingMeasure
+        Without batch axes, same K and d.
+    x : array (m, d)
+
+    Returns
+    -------
+    of_densities, of_measures : ndarray (K, m)
+        (g_G + g_G*) / 2, and g of (G + G*) / 2, which weighs the two densities by their denominators.
+    """
+    both = _join(G, truth)  # without batch axes the first axis is that of the atoms
+    return 0.5 * (density(G, x) + density(truth, x)), density(both, x)
