@@ -285,7 +285,7 @@ def small_chapter(tmp_path_factory):
     path = tmp_path_factory.mktemp("chapter") / "small.ipynb"
     cells = [new_code_cell(source.strip()) for source in SMALL_CHAPTER.split("---\n")]
     nbformat.write(new_notebook(cells=cells), path)
-    tool.execute(path)
+    tool.execute([path])
     return path
 
 
@@ -321,7 +321,7 @@ def test_only_the_sign_of_a_rounding_error_is_overlooked(tmp_path):
     path = tmp_path / "zero.ipynb"
     sources = ['print("0.00 0.0e+00")', 'print("0.01")', 'print("0.0e-05")']
     nbformat.write(new_notebook(cells=[new_code_cell(source) for source in sources]), path)
-    tool.execute(path)
+    tool.execute([path])
     text = path.read_text("utf-8")
     for stored in ('"0.00 0.0e+00\\n"', '"0.01\\n"', '"0.0e-05\\n"'):
         assert text.count(stored) == 1
@@ -334,5 +334,5 @@ def test_only_the_sign_of_a_rounding_error_is_overlooked(tmp_path):
 def test_storing_a_chapter_twice_gives_the_same_file(small_chapter, tmp_path):
     path = tmp_path / "again.ipynb"
     path.write_bytes(small_chapter.read_bytes())
-    tool.execute(path)
+    tool.execute([path])
     assert path.read_bytes() == small_chapter.read_bytes()
