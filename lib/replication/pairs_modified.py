@@ -7,6 +7,7 @@ All have two classes. An affine function of d covariates is given as one array (
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from math import pi
 
@@ -17,9 +18,26 @@ from logitmoe.checks import as_float_array, message
 from logitmoe.gates import Gate, identity
 from logitmoe.measure import MixingMeasure
 
-from .pairs import Counterexample
+from .pairs import (
+    Counterexample,
+    affine_split_K3,
+    antipodal_pair,
+    constant_split,
+    exchange,
+    gating_copies,
+    swap,
+    translation,
+)
 
-__all__ = ["doubling", "equal_experts", "mobius_gate", "mobius_gate_pair", "parallel_lines", "unequal_antipodal_pair"]
+__all__ = [
+    "doubling",
+    "equal_experts",
+    "known_pairs",
+    "mobius_gate",
+    "mobius_gate_pair",
+    "parallel_lines",
+    "unequal_antipodal_pair",
+]
 
 
 def doubling(u=(0.5, 2.0), v=(-1.0, 1.0), gate=identity):
@@ -308,6 +326,37 @@ def equal_experts(step=0.5, experts=((-1.0, 2.0), (1.0, -1.0)), gate=identity):
         "Propositions 2.1 and 4.2 for K = 2 and k = k* = 5, every gate, in Regime 1: for measures of which the experts"
         " are not pairwise distinct",
     )
+
+
+def known_pairs(gate=None):
+    """Every construction of the book that gives two measures with one density, once each with its defaults.
+
+    Parameters
+    ----------
+    gate : Gate, str or callable, optional
+        The gate of all pairs. Default: M(x) = x, and for the Möbius pair its own gate; then all densities are equal.
+
+    Returns
+    -------
+    dict of str to Counterexample
+        By name, in the gauge of Section 1 (beta0_k = 0 and beta1_k = 0) but for the translation.
+    """
+    own = identity if gate is None else gate
+    halves = [constant_split(probabilities=[p, 1.0 - p], gate=own).other for p in (0.6, 0.9)]
+    made = [
+        constant_split(gate=own),
+        Counterexample("two splits", *halves, own, "Propositions 2.1 and 4.2 and Theorem 4.4 for k = k* = 3, Regime 2"),
+        affine_split_K3(gate=own),
+        gating_copies(gate=own),
+        antipodal_pair(gate=own),
+        unequal_antipodal_pair(gate=own),
+        swap(gate=own),
+        exchange(gate=own),
+        parallel_lines(gate=own),
+        doubling(gate=own),
+        mobius_gate_pair() if gate is None else replace(mobius_gate_pair(), gate=own),
+    ]
+    return {pair.name: pair for pair in [translation(gate=own), *(pair.in_gauge("last") for pair in made)]}
 
 
 def _mobius(x, shift):
