@@ -99,7 +99,7 @@ def test_results_and_polish():
     better = polish(found, WIDE, DESIGN, count=2, max_iter=300)
     assert better.ratio[0] < found.ratio[0] and better.measure.batch_shape == (2,)
     small = Theta.cube(4.0)
-    inside = near_search(WIDE, [0, 0, 1], 1e-2, 5, np.random.default_rng(0), DESIGN, theta=small, max_iter=20)
+    inside = near_search(WIDE, [0, 0, 1], 1e-2, 5, np.random.default_rng(0), DESIGN, theta=small)
     assert small.contains(inside.measure).all()
 
 
