@@ -13,7 +13,7 @@ from replication.chapters.regime1 import (
     near_search,
     polish,
 )
-from replication.pairs import AFFINE_SPLIT_TRUTH, antipodal_pair, swap, swap_diagonal
+from replication.pairs import AFFINE_SPLIT_TRUTH, antipodal_pair, gating_copies, swap, swap_diagonal
 from replication.paper import TABLE_2, TABLE_3
 
 WIDE = MixingMeasure([0.0, 0.0], [[-1.1], [0.0]], [[-3.3, 0.0], [-3.5, 0.0]], [[[-3.5], [0.0]], [[3.3], [0.0]]])
@@ -63,6 +63,20 @@ def test_near_search_finds_gating_copies_and_only_with_room():
     assert smallest(WIDE, [0, 0, 1, 1], 0.3).ratio[0] < 1e-14
     assert smallest(WIDE, [0, 0, 1], 0.3).ratio[0] > 1e-5
     assert smallest(WIDE, [0, 1], 0.3).ratio[0] > 1e-3
+
+
+def test_near_search_starts_where_it_is_told():
+    copies = gating_copies(TABLE_2, shift=0.5).other.translate(0.0, -0.25).permute([0, 2, 1, 3])
+    known, cells, rng = MixingMeasure.stack([copies]), [0, 0, 1, 1], np.random.default_rng(1)
+    found = near_search(TABLE_2, cells, 1e-2, 2, rng, UNIT, known=known)
+    assert found.ratio.shape == (3,)
+    assert found.ratio[0] < 1e-12 < 1e-9 < found.ratio[1]  # the random starts do not reach the copies
+    space = _Near(TABLE_2.canonical(), np.array(cells), 1e-2)
+    v, log_loss = space.map(space.place(known))
+    assert np.abs(log_loss).max() < 1e-2
+    assert total_variation(to_measure(v, 4, 2, 1), TABLE_2, UNIT)[0] < 1e-14  # moved to the radius, and still copies
+    with pytest.raises(ValueError, match="4 atoms and one batch axis"):
+        near_search(TABLE_2, cells, 1e-2, 2, rng, UNIT, known=TABLE_2)
 
 
 def test_near_search_finds_the_splits():
