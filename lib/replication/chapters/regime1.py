@@ -134,7 +134,7 @@ class _Near:
         return self.retract(rng.normal(size=(n, self.weights.size)))
 
     def place(self, G):
-        """Coordinates, scaled to the radius, of measures with batch shape (n,) and their atoms in the order of cells."""
+        """Coordinates, scaled to the radius, of measures with one batch axis, their atoms in the order of cells."""
         share = G.mass / (G.mass @ self.member)[..., self.cells]
         theta = G.canonical().atom_vectors() - self.atom[self.cells]
         mean = np.swapaxes(self.member, 0, 1) @ (share[..., None] * theta)
