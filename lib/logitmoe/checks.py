@@ -36,6 +36,9 @@ def _matches(shape, expected):
 def as_float_array(value, name, ndim=None, shape=None):
     """Return `value` as an array of finite float64, not copied if it is one.
 
+    Raises TypeError or ValueError if the values are not real numbers, or are ragged, of another shape, or not finite
+    (the first is named).
+
     Parameters
     ----------
     value : array_like
@@ -46,11 +49,6 @@ def as_float_array(value, name, ndim=None, shape=None):
         Required number of axes.
     shape : tuple, optional
         Required shape: None stands for any length, a leading ``...`` for any number of leading (batch) axes.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the values are not real numbers, or are ragged, of another shape, or not finite (the first is named).
     """
     try:
         array = np.asarray(value)

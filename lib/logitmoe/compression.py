@@ -560,8 +560,6 @@ def _choose_order(p, K, domain, theta, gate, tol) -> int:
     p = chebyshev_order(theta, K, domain, gate, tol)
     if p > MAX_ORDER:
         got = f"the {p} that {theta} and tol = {tol:g} ask for on {domain.tolist()}"
-        remedy = (
-            "take a smaller Theta or a looser tol, give p yourself, or use raw points (WeightedPoints.from_labels)"
-        )
+        remedy = "take a smaller Theta or a looser tol, give p yourself, or use raw points (WeightedPoints.from_labels)"
         raise ValueError(message("p", f"at most {MAX_ORDER} moments", got, remedy))
     return p

@@ -66,6 +66,9 @@ def write_arrays(path, kind, shape, arrays):
 def read_arrays(path, kind, shapes):
     """Read the arrays of a file of `write_arrays`.
 
+    Raises FileNotFoundError if there is no such file; ValueError if the suffix is another one, a bit of the file has
+    changed, or the content is of another kind or version.
+
     Parameters
     ----------
     path : str or path-like
@@ -77,13 +80,6 @@ def read_arrays(path, kind, shapes):
     Returns
     -------
     dict of str to ndarray
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the suffix is another one, a bit of the file has changed, or the content is of another kind or version.
     """
     path, suffix = _as_path(path)
     content = path.read_bytes()

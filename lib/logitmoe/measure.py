@@ -42,6 +42,9 @@ class MixingMeasure:
     Leading axes, written ``...``, are batch axes: one measure for each index. They must be the same in all
     four arrays. The arrays are copied and made read-only; methods return new measures.
 
+    Raises TypeError or ValueError if an array is not of finite real numbers, the shapes disagree, or k, K or d is less
+    than 1.
+
     Parameters
     ----------
     beta0 : array_like, shape (..., k)
@@ -52,11 +55,6 @@ class MixingMeasure:
         Intercepts of the experts, one for each class. K >= 1.
     b : array_like, shape (..., k, K, d)
         Slopes of the experts.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an array is not of finite real numbers, the shapes disagree, or k, K or d is less than 1.
 
     Examples
     --------
@@ -410,12 +408,8 @@ class MixingMeasure:
     def load(cls, path):
         """Read a measure from a file that `save` wrote.
 
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If it is not a file of `save`, or any bit of it has changed since.
+        Raises FileNotFoundError if there is no such file; ValueError if it is not a file of `save`, or any bit of it
+        has changed since.
         """
         return cls(**read_arrays(path, "logitmoe.MixingMeasure", _field_shapes))
 

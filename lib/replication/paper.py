@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from logitmoe.results import StoppingRule
 from logitmoe.measure import MixingMeasure
+from logitmoe.results import StoppingRule
 
 from .panels import Panel, ReportedLine
 
