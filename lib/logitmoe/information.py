@@ -148,10 +148,10 @@ class NumericalRank:
     missing, 0 for rank 0. A rank with a gap near 1 is not to be trusted.
     """
 
-    rank: np.ndarray  # (...), the number of singular values above the tolerance
-    singular_values: np.ndarray  # (..., min(rows, columns)), descending
-    tolerance: np.ndarray  # (...), rtol times the largest singular value
-    gap: np.ndarray  # (...)
+    rank: np.ndarray  #: (...), the number of singular values above the tolerance
+    singular_values: np.ndarray  #: (..., min(rows, columns)), descending
+    tolerance: np.ndarray  #: (...), rtol times the largest singular value
+    gap: np.ndarray  #: (...)
 
 
 def numerical_rank(matrix, rtol=None):

@@ -33,14 +33,14 @@ class VoronoiLoss:
     that boundary and the loss at t1 itself may be larger.
     """
 
-    total: np.ndarray  # (...), the sum of the three
-    mass: np.ndarray  # (...), over the true atoms, of |mass of the cell - exp(beta0*_j)|; the one part of an empty cell
-    over_specified: np.ndarray  # (...), over cells of two and more atoms, with powers r
-    exact_specified: np.ndarray  # (...), over cells of one atom, with powers 1
-    cells: np.ndarray  # int (..., k): index (from 0) of the true atom that each fitted atom is assigned to
-    sizes: np.ndarray  # int (..., k_true): number of fitted atoms in each cell
-    t0: np.ndarray  # (...)
-    t1: np.ndarray  # (..., d)
+    total: np.ndarray  #: (...), the sum of the three
+    mass: np.ndarray  #: (...), over the true atoms: ``|mass of the cell - exp(beta0*_j)|``
+    over_specified: np.ndarray  #: (...), over cells of two and more atoms, with powers r
+    exact_specified: np.ndarray  #: (...), over cells of one atom, with powers 1
+    cells: np.ndarray  #: int (..., k): index (from 0) of the true atom that each fitted atom is assigned to
+    sizes: np.ndarray  #: int (..., k_true): number of fitted atoms in each cell
+    t0: np.ndarray  #: (...)
+    t1: np.ndarray  #: (..., d)
 
 
 @dataclass(frozen=True, eq=False)
