@@ -21,7 +21,7 @@ from .measure import GAUGES, pair
 __all__ = ["VoronoiLoss", "voronoi_cells", "voronoi_loss", "voronoi_loss_parts"]
 
 MAX_TRANSLATION = 1e30  # cell boundaries further away than this are not looked at
-SEARCHES = 8  # assignments of atoms to cells, the best ones of the starts, from which is searched when d > 1
+SEARCHES = 16  # d > 1: assignments of atoms to cells whose convex problem is solved
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,8 +194,8 @@ def voronoi_loss(G, G_true, r=2.0, *, gauge="as_is"):
     in s: it is least at one of s = m*_j / M_j or in the limit s -> 0, where it is the sum of the m*_j. The
     infimum is hence never more than the total true mass. For d = 1 the assignment is constant on finitely
     many intervals of t1 whose ends solve linear equations, and the infimum is computed exactly (to rounding),
-    for a whole batch at once. For d > 1 it is searched for from many starts with the method of Nelder and Mead: the
-    result is an upper bound of the infimum (:func:`voronoi_loss_parts` gives the translation).
+    for a whole batch at once. For d > 1 the convex problems of the most promising assignments are solved with the
+    method of Nelder and Mead: the result is an upper bound (:func:`voronoi_loss_parts` gives the translation).
 
     Because of the jumps the infimum may be a limit at the boundary of two cells that no translation attains.
     """
@@ -300,49 +300,54 @@ def _convex_minimum(mass, kinks, shared, low, high, r):
 
 
 def _infimum_search(pairs):
-    """An upper bound of the infimum for d > 1, by a search over t1 from many starts, one pair of measures at a time."""
+    """An upper bound of the infimum for d > 1: the best t1 that a search from many starts finds, pair by pair."""
     batch, d = pairs.batch_shape, pairs.shift.shape[-1]
     t1 = np.empty(batch + (d,))
     for index in np.ndindex(batch):
-        t1[index] = _search(pairs.map(itemgetter(index)))
-    _, scales, cells = _profile(pairs, t1)
+        one = pairs.map(itemgetter((*index, None)))
+        found = _local_minima(one)
+        t1[index] = found[np.argmin(_profile(one, found)[0])]
+    _, scales, _, cells = _profile(pairs, t1)
     return _loss_at(pairs, cells, _log(scales), t1)
 
 
 def _profile(pairs, t1):
-    """The loss at translations t1 (..., d) and the best t0 for each, which is the log of the second; and the cells."""
+    """At translations t1 (..., d): the loss at the best scale, this scale e^t0, the cost at scale 1, and the cells."""
     cells = _cells(pairs, t1)
     _, masses, shared = _cell_sums(pairs, cells)
     slope = np.linalg.norm(_pick(pairs.shift, cells) - t1[..., None, :], axis=-1)
     terms = np.where(shared, slope**pairs.r + _pick(pairs.expert_r, cells), slope + _pick(pairs.expert_1, cells))
-    return *_best_scale(pairs, masses, (pairs.mass * terms).sum(-1)), cells
+    cost = (pairs.mass * terms).sum(-1)
+    return *_best_scale(pairs, masses, cost), cost, cells
 
 
-def _search(pairs):
-    """The best t1 (d,) that was found for one pair of measures."""
+def _local_minima(pairs):
+    """Starts (n, d) for one pair of measures, and the minima of the convex problems of the best assignments."""
     d = pairs.shift.shape[-1]
     points = np.concatenate([np.zeros((1, d)), pairs.shift.reshape(-1, d)])  # where two slopes are equal
     # Atom i is as near to j as to l where normal . t1 = offset. A small step to either side of that plane, at the place
     # nearest to each of the points, so that every cell is entered.
     j, ell = np.triu_indices(pairs.mass_true.size, 1)
-    to_j, to_ell = (pairs.shift[:, index].reshape(-1, d) for index in (j, ell))
-    normal, offset = 2.0 * (to_ell - to_j), (to_ell**2 - to_j**2).sum(-1)
-    offset = offset + (pairs.experts[:, ell] - pairs.experts[:, j]).ravel()
+    to_j, to_ell = (pairs.shift[0, :, index].reshape(-1, d) for index in (j, ell))
+    experts = (pairs.experts[0, :, index].reshape(-1) for index in (ell, j))
+    normal, offset = 2.0 * (to_ell - to_j), (to_ell**2 - to_j**2).sum(-1) + np.subtract(*experts)
     length = np.linalg.norm(normal, axis=-1)
-    normal, offset = (v[length > 0.0] / length[length > 0.0][:, None] for v in (normal, offset[:, None]))
-    feet = points[:, None] + (offset[:, 0] - points @ normal.T)[..., None] * normal
+    apart = length > 0.0
+    normal, offset = normal[apart] / length[apart, None], offset[apart] / length[apart]
+    feet = points[:, None] + (offset - points @ normal.T)[..., None] * normal
     step = 1e-3 * (1.0 + np.abs(points).max()) * normal
     starts = np.concatenate([points, (feet - step).reshape(-1, d), (feet + step).reshape(-1, d)])
 
-    pairs = pairs.map(lambda value: value[None])
-    totals, _, cells = _profile(pairs, starts)
-    order = np.argsort(totals, kind="stable")
-    _, first = np.unique(cells[order], axis=0, return_index=True)  # the best start for each assignment
-    found = list(starts[order[np.sort(first)][:SEARCHES]])
+    totals, _, costs, cells = _profile(pairs, starts)
+    order = np.lexsort([costs, totals])
+    _, first = np.unique(cells[order], axis=0, return_index=True)
     options = {"xatol": 1e-9, "fatol": 1e-12, "maxiter": 400 * d, "adaptive": d > 2}
+    found = [starts]
+    for start in order[np.sort(first)][:SEARCHES]:
 
-    def loss(t):
-        return _profile(pairs, t[None])[0][0]
+        def cost(t, own=cells[start]):
+            _, _, (value,), (there,) = _profile(pairs, t[None])
+            return value if (there == own).all() else np.inf
 
-    found += [optimize.minimize(loss, start, method="Nelder-Mead", options=options).x for start in found]
-    return found[int(np.argmin(_profile(pairs, np.array(found))[0]))]
+        found.append(optimize.minimize(cost, starts[start], method="Nelder-Mead", options=options).x[None])
+    return np.concatenate(found)
