@@ -49,7 +49,7 @@ from .measure import DEFAULT_THETA, MixingMeasure, Theta
 from .model import log_density
 from .results import sample_positions
 
-__all__ = ["ChebyshevMoments", "chebyshev_order", "compress", "compress_chunks", "compression_error"]
+__all__ = ["ChebyshevMoments", "compress", "compress_chunks", "compression_error"]
 
 #: Nodes along each axis on which fits are made first; doubled for those that turn out to need more.
 FIRST_NODES = 32

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from .chebyshev import chebyshev_order
 from .checks import as_count, as_generator, as_number, as_shape
-from .compression import chebyshev_order, compress
+from .compression import compress
 from .data import WeightedPoints, labelled_sample
 from .em_algorithm import EMResult, em
 from .gates import Gate, as_gate, identity
