@@ -14,20 +14,14 @@ __all__ = ["WeightedPoints", "check_classes", "labelled_sample", "read_only", "s
 
 @dataclass(frozen=True, eq=False, repr=False)
 class WeightedPoints:
-    """Points with a weight for each class: the data that the estimator works on.
-
-    Raises TypeError or ValueError if a value is not a finite real number, a shape does not match, K < 2, or there is no
-    point.
+    """Points with a weight for each class: the data that the estimator works on, copied and made read-only.
 
     Parameters
     ----------
     points : array_like, shape (m, d), or (m,) when d = 1
         Finite covariates, shared by all batch entries; m >= 1.
     weights : array_like, shape (..., K, m)
-        Finite weight of class s + 1 at each point. Counts for a raw sample; quadrature weights may be
-        negative.
-
-    Both are copied and made read-only.
+        Finite weight of class s + 1 at each point. Counts for a raw sample; quadrature weights may be negative.
 
     Examples
     --------
@@ -49,9 +43,6 @@ class WeightedPoints:
     @classmethod
     def from_labels(cls, x, y, K: int | None = None) -> WeightedPoints:
         """A raw sample: weight one for the class that was observed.
-
-        Raises TypeError or ValueError if x or y is empty, not finite or of a wrong shape, or a label is not a whole
-        number in 1..K.
 
         Parameters
         ----------

@@ -106,7 +106,7 @@ def uniform_design(low=0.0, high=1.0, *, d=1, nodes=16, panels=None):
 
 
 def sample_design(x):
-    """The empirical distribution of covariates x, (n, d) or (n,) when d = 1: every x has weight 1/n.
+    """The empirical distribution of covariates x: every one has weight 1/n.
 
     Parameters
     ----------

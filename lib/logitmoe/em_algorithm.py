@@ -85,9 +85,6 @@ def em(
     them, and so do those of class K (zero).  So a fit is in the gauge of its start: use
     :meth:`.MixingMeasure.in_gauge` for another.
 
-    Raises TypeError or ValueError if an option is out of range, or ``data``, ``start`` and ``theta`` do not go
-    together.
-
     Parameters
     ----------
     data : WeightedPoints or ChebyshevMoments

@@ -82,7 +82,7 @@ def fit(
     starts whose fit has an estimated compression error above 1e-9 even so are fitted again, to the points.  The
     result's ``nodes`` and its summary say what was fitted.
 
-    Raises TypeError or ValueError if an argument is not valid; a UserWarning if a covariate exceeds 100 in size.
+    A UserWarning if a covariate exceeds 100 in size.
 
     Parameters
     ----------

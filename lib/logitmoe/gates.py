@@ -76,8 +76,6 @@ _NUMPY = _NumPy()
 class Gate:
     """A named map M from R^d to R^d, vectorised over leading axes.
 
-    Raises TypeError or ValueError if `name` is not a str, `function` is not callable, or `pole` is negative or NaN.
-
     Parameters
     ----------
     name : str
@@ -138,13 +136,8 @@ class Gate:
     def exact(self, f, x):
         """Return M(x) in another arithmetic: x and the result are object arrays (..., d) of its numbers.
 
-        Raises TypeError if the gate is a map of NumPy's arrays, without a formula.
-
-        Parameters
-        ----------
-        f : Elementwise
-            The functions of that arithmetic.
-        x : ndarray of object, shape (..., d)
+        `f` has its functions, as `Elementwise` does. A TypeError if the gate is a map of NumPy's arrays, without a
+        formula.
         """
         if not self._is_formula:
             remedy = f"write it as Gate({self.name!r}, lambda f, x: ...) with f.exp, f.cos, ..."
