@@ -34,23 +34,10 @@ def _matches(shape, expected):
 
 
 def as_float_array(value, name, ndim=None, shape=None):
-    """Return `value` as an array of finite float64, not copied if it is one.
+    """Return real numbers as an array of finite float64, not copied if it is one.
 
-    Parameters
-    ----------
-    value : array_like
-        Real numbers.
-    name : str
-        The argument's name, for the error message; likewise below.
-    ndim : int, optional
-        Required number of axes.
-    shape : tuple, optional
-        Required shape: None stands for any length, a leading ``...`` for any number of leading (batch) axes.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the values are not real numbers, or are ragged, of another shape, or not finite (the first is named).
+    `ndim` is the required number of axes, `shape` the required shape: None stands for any length, a leading ``...`` for
+    any number of leading (batch) axes. `name` is the argument's, for the error message; likewise below.
     """
     try:
         array = np.asarray(value)

@@ -49,7 +49,7 @@ from .measure import DEFAULT_THETA, MixingMeasure, Theta
 from .model import log_density
 from .results import sample_positions
 
-__all__ = ["ChebyshevMoments", "chebyshev_order", "compress", "compress_chunks", "compression_error"]
+__all__ = ["ChebyshevMoments", "compress", "compress_chunks", "compression_error"]
 
 #: Nodes along each axis on which fits are made first; doubled for those that turn out to need more.
 FIRST_NODES = 32
@@ -560,8 +560,6 @@ def _choose_order(p, K, domain, theta, gate, tol) -> int:
     p = chebyshev_order(theta, K, domain, gate, tol)
     if p > MAX_ORDER:
         got = f"the {p} that {theta} and tol = {tol:g} ask for on {domain.tolist()}"
-        remedy = (
-            "take a smaller Theta or a looser tol, give p yourself, or use raw points (WeightedPoints.from_labels)"
-        )
+        remedy = "take a smaller Theta or a looser tol, give p yourself, or use raw points (WeightedPoints.from_labels)"
         raise ValueError(message("p", f"at most {MAX_ORDER} moments", got, remedy))
     return p

@@ -14,22 +14,14 @@ __all__ = ["WeightedPoints", "check_classes", "labelled_sample", "read_only", "s
 
 @dataclass(frozen=True, eq=False, repr=False)
 class WeightedPoints:
-    """Points with a weight for each class: the data that the estimator works on.
+    """Points with a weight for each class: the data that the estimator works on, copied and made read-only.
 
     Parameters
     ----------
     points : array_like, shape (m, d), or (m,) when d = 1
         Finite covariates, shared by all batch entries; m >= 1.
     weights : array_like, shape (..., K, m)
-        Finite weight of class s + 1 at each point. Counts for a raw sample; quadrature weights may be
-        negative.
-
-    Both are copied and made read-only.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a value is not a finite real number, a shape does not match, K < 2, or there is no point.
+        Finite weight of class s + 1 at each point. Counts for a raw sample; quadrature weights may be negative.
 
     Examples
     --------
@@ -60,11 +52,6 @@ class WeightedPoints:
             Labels in 1..K.
         K : int, optional
             Number of classes, at least 2; the largest label when None.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If x or y is empty, not finite or of a wrong shape, or a label is not a whole number in 1..K.
         """
         x, y, K = labelled_sample(x, y, K)
         weights = (y == np.arange(1, K + 1)[:, None]).astype(np.float64)
@@ -132,7 +119,7 @@ def check_classes(K: int) -> int:
 
 def labelled_sample(x, y, K: int | None) -> tuple[np.ndarray, np.ndarray, int]:
     """Check a labelled sample: x (n, d), y (n,) in 1..K, and K, the largest label when None."""
-    K = None if K is None else check_classes(as_count(K, "K"))
+    K = None if K is None else as_count(K, "K", minimum=2)
     x = as_covariates(x)
     y = as_labels(y, K)
     if x.shape[0] != y.size:

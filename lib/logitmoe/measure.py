@@ -42,6 +42,9 @@ class MixingMeasure:
     Leading axes, written ``...``, are batch axes: one measure for each index. They must be the same in all
     four arrays. The arrays are copied and made read-only; methods return new measures.
 
+    Raises TypeError or ValueError if an array is not of finite real numbers, the shapes disagree, or k, K or d is less
+    than 1.
+
     Parameters
     ----------
     beta0 : array_like, shape (..., k)
@@ -52,11 +55,6 @@ class MixingMeasure:
         Intercepts of the experts, one for each class. K >= 1.
     b : array_like, shape (..., k, K, d)
         Slopes of the experts.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an array is not of finite real numbers, the shapes disagree, or k, K or d is less than 1.
 
     Examples
     --------
@@ -121,12 +119,7 @@ class MixingMeasure:
     def translate(self, t0=0.0, t1=0.0):
         """Translate the gate: beta0 + t0 and beta1 + t1. The density does not change (Section 1).
 
-        Parameters
-        ----------
-        t0 : array_like, shape (...)
-            Translation of beta0.
-        t1 : array_like, shape (..., d), or a number for all coordinates
-            Translation of beta1. The batch axes of both and of the measure broadcast.
+        t0 is of shape (...) and t1 (..., d), or a number for all coordinates; batch axes broadcast.
         """
         t0 = as_float_array(t0, "t0")
         t1 = as_float_array(t1, "t1")
@@ -158,18 +151,9 @@ class MixingMeasure:
     def rescale(self, shift, scale):
         """Return the measure in other units: of the covariates ``t = shift + scale * x``, given this one of x.
 
-        So a fit to ``x = (t - shift) / scale`` is stated in t. The density at t is that of this measure at x, for the
-        identity gate only: ``M((t - shift) / scale)`` of another gate is no affine function of M(t).
-
-        Parameters
-        ----------
-        shift, scale : array_like, shape (d,), or a number for all coordinates
-            In units of t; the scales are not zero.
-
-        Returns
-        -------
-        MixingMeasure
-            In the same gauge and class reference. It may lie outside the Theta of the fit.
+        So a fit to ``x = (t - shift) / scale`` is stated in t; it may lie outside the Theta of the fit. The density at
+        t is that of this measure at x, for the identity gate only: ``M((t - shift) / scale)`` of another gate is no
+        affine function of M(t). `shift` and `scale`, not zero, are arrays (d,) or numbers, in units of t.
 
         Examples
         --------
@@ -239,15 +223,10 @@ class MixingMeasure:
         return G._take([*range(atom), self.k, self.k + 1, *range(atom + 1, self.k)], new)
 
     def merge(self, atoms):
-        """Replace several atoms by one of their total mass and of their mass-weighted mean parameters.
+        """Replace the atoms of these indices by one of their total mass and of their mass-weighted mean parameters.
 
-        The density is the same only if the atoms were equal in (beta1, a, b).
-
-        Parameters
-        ----------
-        atoms : sequence of int
-            Distinct indices in 0..k-1, at least one. The new atom takes the place of the first one listed;
-            the atoms that are not listed keep their order.
+        The density is the same only if the atoms were equal in (beta1, a, b). The new atom takes the place of the first
+        one listed; the atoms that are not listed keep their order.
         """
         atoms = [_as_position(atom, self.k, "atoms") for atom in atoms]
         if not atoms or len(set(atoms)) != len(atoms):
@@ -389,10 +368,7 @@ class MixingMeasure:
     # -- comparison and files --------------------------------------------------------------------------------
 
     def allclose(self, other, rtol=0.0, atol=1e-12):
-        """Whether all parameters agree, as they are, with tolerances as in `numpy.allclose`: a bool.
-
-        No gauge, reference or order of atoms is chosen first. Measures of other shapes are not close.
-        """
+        """Whether all parameters agree, as they are, with tolerances as in `numpy.allclose`: a bool."""
         return self.b.shape == other.b.shape and all(
             np.allclose(getattr(self, name), getattr(other, name), rtol=rtol, atol=atol) for name in FIELDS
         )
@@ -408,15 +384,7 @@ class MixingMeasure:
 
     @classmethod
     def load(cls, path):
-        """Read a measure from a file that `save` wrote.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If it is not a file of `save`, or any bit of it has changed since.
-        """
+        """Read a measure from a file that `save` wrote; a ValueError if any bit of it has changed since."""
         return cls(**read_arrays(path, "logitmoe.MixingMeasure", _field_shapes))
 
     def _replace(self, **fields):
@@ -474,10 +442,7 @@ class Theta:
     def touching(self, G, rtol=1e-9):
         """Names of the parameters that are at the box's boundary, as in `touches`, in some measure of the batch.
 
-        Returns
-        -------
-        list of str
-            Spelled as `parameter_names` does, those of the last atom's gate and of class K included.
+        Spelled as `parameter_names` does, those of the last atom's gate and of class K included.
 
         Examples
         --------
