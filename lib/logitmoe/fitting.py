@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from .checks import as_count, as_covariates, as_float_array, as_generator, as_labels, message
+from .checks import as_count, as_covariates, as_float_array, as_generator, as_labels, check_same_rows, message
 from .compression import chebyshev_order, compress
 from .data import WeightedPoints
 from .em_algorithm import EMResult, em
 from .gates import as_gate, identity
-from .measure import DEFAULT_THETA, MixingMeasure, Theta
+from .measure import DEFAULT_THETA, MixingMeasure, Theta, as_theta
 from .results import COMPRESSION_TOL
 
 __all__ = ["as_batch_shape", "as_sd", "fit", "random_start"]
@@ -21,6 +21,10 @@ __all__ = ["as_batch_shape", "as_sd", "fit", "random_start"]
 COMPRESS_FROM = 5_000
 #: Size of a covariate from which it warns.
 LARGE = 100.0
+#: Distance of the mean from zero, in standard deviations, likewise.
+REMOTE = 10.0
+#: Relative difference of log-likelihoods that is left to the stopping rule.
+CLOSE = 1e-3
 #: The largest order it takes.
 COMPRESS_ORDER = 512
 
@@ -70,7 +74,7 @@ def random_start(
     """
     rng = as_generator(rng)
     k, K, d = as_count(k, "k"), as_count(K, "K", minimum=2), as_count(d, "d")
-    sd, shape = as_sd(sd), as_batch_shape(size)
+    sd, shape, theta = as_sd(sd), as_batch_shape(size), as_theta(theta)
     beta0, beta1, a, b = (sd * rng.standard_normal((*shape, *tail)) for tail in ((k,), (k, d), (k, K), (k, K, d)))
     beta0[..., -1] = 0.0
     beta1[..., -1, :] = 0.0
@@ -126,7 +130,8 @@ def fit(
     Raises
     ------
     TypeError, ValueError
-        If x or y is not valid, or an option unknown or out of range; a UserWarning if a covariate exceeds 100 in size.
+        If x or y is not valid, or an option unknown or out of range; a UserWarning if a covariate exceeds 100 in size
+        or its mean 10 standard deviations.
 
     Examples
     --------
@@ -141,23 +146,24 @@ def fit(
     """
     rng = as_generator(rng)
     K = None if K is None else as_count(K, "K", minimum=2)
+    check_same_rows(x, y)
     x = as_covariates(x)
     y = as_labels(y, K)
     if len(x) != len(y):
         raise ValueError(message("y", f"{len(x)} labels, one for each row of x", len(y), "drop or add samples"))
-    if np.abs(x).max() > LARGE:
-        warnings.warn(
-            f"x: expected covariates of order one, got values up to {np.abs(x).max():.3g}; the starts will saturate: "
-            "divide by the standard deviation, or pass a small sd",
-            stacklevel=2,
-        )
+    remote = _out_of_scale(x)
+    if remote:
+        warnings.warn(f"x: expected covariates of order one, got {remote}", stacklevel=2)
     K = max(int(y.max()), 2) if K is None else K
     k, starts = as_count(k, "k"), as_count(starts, "starts")
     gate, theta = as_gate(options.get("gate", identity)), options.get("theta", DEFAULT_THETA)
     start = random_start(k, K, x.shape[1], rng, size=starts, sd=sd, theta=theta)
     worthwhile = x.shape[1] == 1 and len(x) >= COMPRESS_FROM and gate.pole > 0 and np.ptp(x) > 0
     if not (worthwhile if compressed is None else compressed):
-        return em(WeightedPoints.from_labels(x, y, K), start, **options).best()
+        return _not_below_constant(em(WeightedPoints.from_labels(x, y, K), start, **options).best(), x, y, options)
+    if (constant := np.flatnonzero(np.ptp(x, axis=0) == 0.0)).size:
+        expected, got = "covariates that vary, to compress them", f"column {constant[0]} of one value"
+        raise ValueError(message("x", expected, got, "drop the column, or pass compressed=False"))
     domain = (float(x.min()), float(x.max()))
     p = min(COMPRESS_ORDER, chebyshev_order(theta, K, domain, gate))
     result = em(compress(x, y, K, domain=domain, p=p), start, **options)
@@ -166,4 +172,39 @@ def fit(
         exact = em(WeightedPoints.from_labels(x, y, K), start[poor], **options)
         none = np.zeros(exact.n_iter.shape)
         result = result.with_fits(poor, replace(exact, compression_error=none, nodes=none))
-    return result.best()
+    return _not_below_constant(result.best(), x, y, options)
+
+
+def _out_of_scale(x: np.ndarray) -> str:
+    """What is wrong with the location and the size of covariates (n, d), and what to do; empty if nothing is."""
+    if (largest := np.abs(x).max()) > LARGE:
+        remedy = "divide by the standard deviation, or pass a small sd"
+        return f"values up to {largest:.3g}; the starts will saturate: {remedy}"
+    mean, sd = x.mean(axis=0), x.std(axis=0)
+    far = np.abs(mean) > np.maximum(REMOTE * sd, 1.0)
+    if not (far & (sd > 0.0)).any():
+        return ""
+    u = int(np.argmax(far & (sd > 0.0)))
+    remedy = "fit (x - mean) / sd; with the identity gate result.measure.rescale(mean, sd) states the fit in x"
+    return f"mean {mean[u]:.3g} and sd {sd[u]:.3g} in column {u}; intercepts will not fit in theta: {remedy}"
+
+
+def _not_below_constant(best: EMResult, x: np.ndarray, y: np.ndarray, options) -> EMResult:
+    """The fit, or, if constant class probabilities are more likely, the one to which EM leads from these.
+
+    Starts whose probabilities are all saturated can end so, for covariates far from order one.
+    """
+    G, theta = best.measure, best.theta
+    counts = np.bincount(y, minlength=G.K + 1)[1:]
+    a = np.log(np.maximum(counts, 0.5) / max(counts[-1], 0.5))
+    zero = np.zeros((G.k, G.d))
+    constant = theta.clip(MixingMeasure(zero[:, 0], zero, np.tile(a, (G.k, 1)), np.zeros((G.k, G.K, G.d))))
+    log_prob = constant.a[0] - np.log(np.exp(constant.a[0]).sum())
+    if best.log_likelihood >= counts @ log_prob - abs(best.log_likelihood) * CLOSE:
+        return best
+    again = em(WeightedPoints.from_labels(x, y, G.K), constant, **options)
+    if again.log_likelihood <= best.log_likelihood:
+        return best
+    none = None if best.nodes is None else np.zeros(again.n_iter.shape, dtype=int)
+    again = replace(again, compression_error=none, nodes=none)
+    return replace(again, n_starts=best.n_starts + 1, n_agree=np.asarray(1))

@@ -11,7 +11,7 @@ import numpy as np
 
 from .checks import as_count, as_float_array, message
 from .data import WeightedPoints
-from .measure import MixingMeasure, Theta
+from .measure import MixingMeasure, Theta, as_measure, as_theta
 
 __all__ = [
     "COMPRESSION_TOL",
@@ -171,6 +171,8 @@ class FitResult:
         if not -len(shape) <= axis < len(shape):
             expected = f"one of the {len(shape)} batch axes of shape {shape}"
             raise ValueError(message("axis", expected, axis, "pass a batch of fits to choose from"))
+        if not shape[axis]:
+            raise ValueError(message("axis", "an axis of at least one fit", f"shape {shape}", "begin with some starts"))
         height = self.log_likelihoods_along(axis)
         winner = np.expand_dims(height.argmax(axis=axis), axis)
         agree = (height >= height.max(axis=axis, keepdims=True) - AGREEMENT).sum(axis=axis)
@@ -293,10 +295,8 @@ def check_start(data, start: MixingMeasure, theta: Theta, name: str = "start") -
     if not (isinstance(data, WeightedPoints) or hasattr(data, "solve")):
         remedy = "make it with WeightedPoints.from_labels(x, y) or compress(x, y)"
         raise TypeError(message("data", "WeightedPoints or ChebyshevMoments", type(data).__name__, remedy))
-    if not isinstance(start, MixingMeasure):
-        raise TypeError(message(name, "a MixingMeasure", type(start).__name__, "build one, e.g. with random_start"))
-    if not isinstance(theta, Theta):
-        raise TypeError(message("theta", "a Theta", type(theta).__name__, "pass e.g. Theta.cube(10.0)"))
+    as_measure(start, name)
+    as_theta(theta)
     for letter, meaning in (("K", "classes"), ("d", "covariates")):
         have, want = getattr(start, letter), getattr(data, letter)
         if have != want:
