@@ -202,7 +202,7 @@ def test_newtons_method_does_not_call_saturated_probabilities_converged(scale):
 
 @pytest.mark.parametrize("x", [36 + 6 * X, np.stack([X, 9 + X], axis=1)], ids=["one", "second of two"])
 def test_a_mean_far_from_zero_is_warned_of(x):
-    with pytest.warns(UserWarning, match=r"x: .* got mean .* in column .*: fit \(x - mean\) / sd; .*rescale\(mean, sd\)"):
+    with pytest.warns(UserWarning, match=r"x: .* mean .* in column .*: fit \(x - mean\) / sd; .*rescale\(mean, sd\)"):
         fit(x, Y, 1, rng=rng(), starts=1, stopping=SHORT)
 
 
