@@ -45,7 +45,7 @@ from .chebyshev import (
 from .checks import as_count, as_float_array, as_instance, broadcast_shapes, message
 from .data import WeightedPoints, check_classes, labelled_sample, read_only, select
 from .gates import Gate, as_gate, identity
-from .measure import DEFAULT_THETA, MixingMeasure, Theta
+from .measure import DEFAULT_THETA, MixingMeasure, Theta, as_measure
 from .model import log_density
 from .results import sample_positions
 
@@ -505,7 +505,7 @@ def compression_error(
     order of 1e-15 relative to the log-likelihood, is not in it.
     """
     as_instance(moments, ChebyshevMoments, "moments", "raw points have no compression error")
-    if (G.K, G.d) != (moments.K, moments.d):
+    if (as_measure(G).K, G.d) != (moments.K, moments.d):
         expected, got = f"K = {moments.K}, d = {moments.d}", f"K = {G.K}, d = {G.d}"
         raise ValueError(message("G", expected, got, "compress with the same K and d"))
     gate = as_gate(gate)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from .checks import as_float_array, message
+from .checks import as_float_array, as_instance, message
 from .data import WeightedPoints
 from .gates import Gate, as_gate, identity
 from .measure import DEFAULT_THETA, MixingMeasure, Theta
@@ -122,7 +122,8 @@ def em(
        Journal of the Royal Statistical Society B 39 (1977), 1-38.
     """
     gate = as_gate(gate)
-    stopping = StoppingRule() if stopping is None else stopping
+    remedy = "pass e.g. StoppingRule('relative', tol=1e-6)"
+    stopping = StoppingRule() if stopping is None else as_instance(stopping, StoppingRule, "stopping", remedy)
     if acceleration not in (None, "squarem"):
         raise ValueError(message("acceleration", "None or 'squarem'", repr(acceleration), "choose one of the two"))
     if trace not in (None, "log_likelihood", "full"):

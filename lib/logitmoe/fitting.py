@@ -13,7 +13,7 @@ from .compression import compress
 from .data import WeightedPoints, labelled_sample
 from .em_algorithm import EMResult, em
 from .gates import Gate, as_gate, identity
-from .measure import DEFAULT_THETA, MixingMeasure, Theta
+from .measure import DEFAULT_THETA, MixingMeasure, Theta, as_theta
 from .results import COMPRESSION_TOL
 
 __all__ = ["fit", "random_start"]
@@ -22,6 +22,10 @@ __all__ = ["fit", "random_start"]
 COMPRESS_FROM = 5_000
 #: Size of a covariate from which it warns.
 LARGE = 100.0
+#: Distance of the mean from zero, in standard deviations, likewise.
+REMOTE = 10.0
+#: Relative difference of log-likelihoods that is left to the stopping rule.
+CLOSE = 1e-3
 #: The largest order it takes.
 COMPRESS_ORDER = 512
 
@@ -57,6 +61,7 @@ def random_start(
     rng = as_generator(rng)
     k, K, d = as_count(k, "k"), as_count(K, "K", minimum=2), as_count(d, "d")
     sd, shape = as_number(sd, "sd", "a standard deviation >= 0", "pass e.g. 0.05", least=0.0), as_shape(size, "size")
+    theta = as_theta(theta)
     beta0, beta1, a, b = (sd * rng.standard_normal((*shape, *tail)) for tail in ((k,), (k, d), (k, K), (k, K, d)))
     beta0[..., -1] = 0.0
     beta1[..., -1, :] = 0.0
@@ -82,8 +87,6 @@ def fit(
     starts whose fit has an estimated compression error above 1e-9 even so are fitted again, to the points.  The
     result's ``nodes`` and its summary say what was fitted.
 
-    A UserWarning if a covariate exceeds 100 in size.
-
     Parameters
     ----------
     x : array_like, shape (n, d) or (n,)
@@ -108,6 +111,12 @@ def fit(
         starts, another stopping rule or SQUAREM, call what this function calls: :func:`.em`, on
         :meth:`.WeightedPoints.from_labels` or :func:`.compress` and on :func:`random_start`.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If x or y is not valid, or an option unknown or out of range; a UserWarning if a covariate exceeds 100 in size
+        or its mean 10 standard deviations.
+
     Examples
     --------
     >>> import numpy as np
@@ -121,20 +130,17 @@ def fit(
     """
     rng = as_generator(rng)
     x, y, K = labelled_sample(x, y, K)
-    if np.abs(x).max() > LARGE:
-        warnings.warn(
-            f"x: expected covariates of order one, got values up to {np.abs(x).max():.3g}; the starts will saturate: "
-            "divide by the standard deviation",
-            stacklevel=2,
-        )
-    k, starts, gate = as_count(k, "k"), as_count(starts, "starts"), as_gate(gate)
+    remote = _out_of_scale(x)
+    if remote:
+        warnings.warn(f"x: expected covariates of order one, got {remote}", stacklevel=2)
+    k, starts, gate, theta = as_count(k, "k"), as_count(starts, "starts"), as_gate(gate), as_theta(theta)
     start = random_start(k, K, x.shape[1], rng, size=starts, theta=theta)
 
     def of_points(start):
         return em(WeightedPoints.from_labels(x, y, K), start, gate=gate, theta=theta)
 
     if x.shape[1] > 1 or len(x) < COMPRESS_FROM or gate.pole == 0 or np.ptp(x) == 0:
-        return of_points(start).best()
+        return _not_below_constant(of_points(start).best(), y, of_points)
     domain = (float(x.min()), float(x.max()))
     p = min(COMPRESS_ORDER, chebyshev_order(theta, K, domain, gate))
     result = em(compress(x, y, K, domain=domain, p=p), start, gate=gate, theta=theta)
@@ -143,4 +149,39 @@ def fit(
         exact = of_points(start[poor])
         none = np.zeros(exact.n_iter.shape)
         result = result.with_fits(poor, replace(exact, compression_error=none, nodes=none))
-    return result.best()
+    return _not_below_constant(result.best(), y, of_points)
+
+
+def _out_of_scale(x: np.ndarray) -> str:
+    """What is wrong with the location and the size of covariates (n, d), and what to do; empty if nothing is."""
+    if (largest := np.abs(x).max()) > LARGE:
+        remedy = "divide by the standard deviation"
+        return f"values up to {largest:.3g}; the starts will saturate: {remedy}"
+    mean, sd = x.mean(axis=0), x.std(axis=0)
+    far = np.abs(mean) > np.maximum(REMOTE * sd, 1.0)
+    if not (far & (sd > 0.0)).any():
+        return ""
+    u = int(np.argmax(far & (sd > 0.0)))
+    remedy = "fit (x - mean) / sd; with the identity gate result.measure.rescale(mean, sd) states the fit in x"
+    return f"mean {mean[u]:.3g} and sd {sd[u]:.3g} in column {u}; intercepts will not fit in theta: {remedy}"
+
+
+def _not_below_constant(best: EMResult, y: np.ndarray, of_points) -> EMResult:
+    """The fit, or, if constant class probabilities are more likely, the one to which EM, `of_points`, leads from these.
+
+    Starts whose probabilities are all saturated can end so, for covariates far from order one.
+    """
+    G, theta = best.measure, best.theta
+    counts = np.bincount(y, minlength=G.K + 1)[1:]
+    a = np.log(np.maximum(counts, 0.5) / max(counts[-1], 0.5))
+    zero = np.zeros((G.k, G.d))
+    constant = theta.clip(MixingMeasure(zero[:, 0], zero, np.tile(a, (G.k, 1)), np.zeros((G.k, G.K, G.d))))
+    log_prob = constant.a[0] - np.log(np.exp(constant.a[0]).sum())
+    if best.log_likelihood >= counts @ log_prob - abs(best.log_likelihood) * CLOSE:
+        return best
+    again = of_points(constant)
+    if again.log_likelihood <= best.log_likelihood:
+        return best
+    none = None if best.nodes is None else np.zeros(again.n_iter.shape, dtype=int)
+    again = replace(again, compression_error=none, nodes=none)
+    return replace(again, n_starts=best.n_starts + 1, n_agree=np.asarray(1))

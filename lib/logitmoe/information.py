@@ -17,10 +17,10 @@ from math import prod
 
 import numpy as np
 
-from .checks import as_covariates, as_float_array, as_instance, as_number, message
+from .checks import as_covariates, as_float_array, as_number, message
 from .divergences import check_design
 from .gates import as_gate, identity
-from .measure import MixingMeasure
+from .measure import as_measure
 from .model import expert_log_probabilities, gate_log_probabilities, log_density
 
 __all__ = [
@@ -49,8 +49,8 @@ def score(G, x, gate=identity):
     `G`, `x` and `gate` are those of :func:`.density`. The result (..., K, m, P) is in the order of
     `MixingMeasure.to_vector`, and does not depend on the gauge or the class reference in which G is given.
     """
-    as_instance(G, MixingMeasure, "G")
-    x = as_covariates(x, d=G.d)
+    as_measure(G)
+    x = as_covariates(x, d=as_measure(G).d)
     k, K = G.k, G.K
     M = as_gate(gate)(x)
     log_gate, log_expert = gate_log_probabilities(G, x, gate), expert_log_probabilities(G, x)
@@ -121,7 +121,7 @@ def fisher_root(G, design, gate=identity):
     ndarray, shape (..., K m, P)
         Its singular values are the roots of the eigenvalues of the information.
     """
-    check_design(design, as_instance(G, MixingMeasure, "G").d)
+    check_design(design, as_measure(G).d)
     probability = np.exp(log_density(G, design.points, gate)) * design.weights
     return weighted_rows(score(G, design.points, gate), probability, 2)
 

@@ -21,7 +21,7 @@ import numpy as np
 from .checks import as_count, as_float_array, as_instance, as_number, as_shape, broadcast_shapes, message
 from .files import read_arrays, write_arrays
 
-__all__ = ["DEFAULT_THETA", "FIELDS", "GAUGES", "MixingMeasure", "Theta", "pair", "single"]
+__all__ = ["DEFAULT_THETA", "FIELDS", "GAUGES", "MixingMeasure", "Theta", "as_measure", "as_theta", "pair", "single"]
 
 #: The four arrays of a mixing measure, and the four radii of a `Theta`.
 FIELDS = ("beta0", "beta1", "a", "b")
@@ -293,7 +293,7 @@ class MixingMeasure:
         if not measures:
             raise ValueError(message("measures", "at least one measure", "none", "give a non-empty list"))
         for i, G in enumerate(measures):
-            if G.b.shape != measures[0].b.shape:
+            if as_measure(G, f"measures[{i}]").b.shape != measures[0].b.shape:
                 expected = f"measures like the first, {measures[0]}"
                 raise ValueError(message("measures", expected, f"{G} at index {i}", "stack those of one shape"))
         return cls(*(np.stack([getattr(G, name) for G in measures]) for name in FIELDS))
@@ -369,7 +369,7 @@ class MixingMeasure:
 
     def allclose(self, other, rtol=0.0, atol=1e-12):
         """Whether all parameters agree, as they are, with tolerances as in `numpy.allclose`: a bool."""
-        return self.b.shape == other.b.shape and all(
+        return self.b.shape == as_measure(other, "other").b.shape and all(
             np.allclose(getattr(self, name), getattr(other, name), rtol=rtol, atol=atol) for name in FIELDS
         )
 
@@ -451,7 +451,7 @@ class Theta:
         >>> Theta.cube(10).touching(G)
         ['beta1[1,1]', 'a[2,1]']
         """
-        n, names = len(G.batch_shape), []
+        n, names = len(as_measure(G).batch_shape), []
         for name in FIELDS:
             there = np.abs(getattr(G, name)) >= (1 - rtol) * getattr(self, name)
             indices = np.argwhere(there.any(axis=tuple(range(n)))) + 1
@@ -460,13 +460,14 @@ class Theta:
 
     def clip(self, G):
         """Return the measure with every parameter moved to the nearest value in the box."""
+        as_measure(G)
         return MixingMeasure(
             **{name: np.clip(getattr(G, name), -getattr(self, name), getattr(self, name)) for name in FIELDS}
         )
 
     def _extent(self, G):
         """Largest modulus over the atoms, shape (...), and the radius, for each array."""
-        n = len(G.batch_shape)
+        n = len(as_measure(G).batch_shape)
         for name in FIELDS:
             array = getattr(G, name)
             yield np.abs(array).max(axis=tuple(range(n, array.ndim))), getattr(self, name)
@@ -476,9 +477,20 @@ class Theta:
 DEFAULT_THETA = Theta.cube(10.0)
 
 
+def as_measure(G, name="G"):
+    """Return `G` if it is a measure."""
+    remedy = f"pass {name}.measure" if isinstance(getattr(G, "measure", None), MixingMeasure) else "build one first"
+    return as_instance(G, MixingMeasure, name, remedy)
+
+
+def as_theta(theta, name="theta"):
+    """Return `theta` if it is a `Theta`."""
+    return as_instance(theta, Theta, name, "pass e.g. Theta.cube(10.0)")
+
+
 def single(G, name="G"):
     """Return `G` if it is a measure without batch axes."""
-    if as_instance(G, MixingMeasure, name).batch_shape:
+    if as_measure(G, name).batch_shape:
         raise ValueError(message(name, "a measure without batch axes", f"{G!r}", f"take one of them, {name}[index]"))
     return G
 
@@ -486,7 +498,7 @@ def single(G, name="G"):
 def pair(G, G_other, names=("G", "G_true")):
     """Return the broadcast batch shape of two measures of the same K and d."""
     for value, name in zip((G, G_other), names, strict=True):
-        as_instance(value, MixingMeasure, name)
+        as_measure(value, name)
     if (G.K, G.d) != (G_other.K, G_other.d):
         expected = f"the K = {G_other.K} and d = {G_other.d} of {names[1]}"
         raise ValueError(message(names[0], expected, f"{G}", "compare measures of one model"))

@@ -19,7 +19,7 @@ from scipy.special import log_softmax
 
 from .checks import as_count, as_covariates, as_float_array, as_generator, as_interval, message
 from .gates import as_gate, identity
-from .measure import single
+from .measure import as_measure, single
 
 __all__ = [
     "density", "expert_log_probabilities", "gate_log_probabilities", "joint_log_probabilities", "log_density",
@@ -28,6 +28,8 @@ __all__ = [
 
 #: Numbers in the largest temporary array of `sample`: 256 KiB, so that a block stays in the cache.
 _BLOCK = 1 << 15
+#: Size of a logit from which sums of logits may overflow.
+MAX_LOGIT = 1e300
 
 
 def gate_log_probabilities(G, x, gate=identity):
@@ -49,13 +51,13 @@ def gate_log_probabilities(G, x, gate=identity):
     -------
     ndarray, shape (..., k, m)
     """
-    x = as_covariates(x, d=G.d)
+    x = as_covariates(x, d=as_measure(G).d)
     return log_softmax(_affine(G.beta0, G.beta1, as_gate(gate)(x)), axis=-2)
 
 
 def expert_log_probabilities(G, x):
     """Return log softmax_s(a_is + b_is' x), (..., k, K, m); `G` and `x` as in `gate_log_probabilities`."""
-    x = as_covariates(x, d=G.d)
+    x = as_covariates(x, d=as_measure(G).d)
     return log_softmax(_affine(G.a, G.b, x), axis=-2)
 
 
@@ -122,7 +124,7 @@ def log_likelihood(G, data, gate=identity):
     points, weights = (getattr(data, name, None) for name in ("points", "weights"))
     if points is None or weights is None:
         raise TypeError(message("data", "points and weights", f"{type(data).__name__}", "use WeightedPoints"))
-    points = as_covariates(points, "data.points", d=G.d)
+    points = as_covariates(points, "data.points", d=as_measure(G).d)
     weights = as_float_array(weights, "data.weights", shape=(..., G.K, len(points)))
     return (weights * log_density(G, points, gate)).sum(axis=(-2, -1))
 
@@ -237,6 +239,10 @@ def _sample_classes(G, x, rng, gate):
 
 def _affine(intercept, slope, x):
     """Return intercept + slope' x: (..., c) and (..., c, d) at (m, d) give (..., c, m)."""
+    largest = np.abs(slope).max(initial=0.0), max(x.max(initial=0.0), -x.min(initial=0.0))
+    if float(largest[0]) * float(largest[1]) > MAX_LOGIT or np.abs(intercept).max(initial=0.0) > MAX_LOGIT:
+        got = f"slopes up to {largest[0]:.3g}, x up to {largest[1]:.3g}"
+        raise ValueError(message("x", "logits that do not overflow", got, "choose another unit for x"))
     # For d = 1 the product of matrices is an outer product, which NumPy computes faster by broadcasting.
     logits = slope * x.T if x.shape[1] == 1 else slope @ x.T
     logits += intercept[..., None]

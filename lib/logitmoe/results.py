@@ -9,9 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from .checks import as_count, as_instance, as_number, broadcast_shapes, message
+from .checks import as_count, as_number, broadcast_shapes, message
 from .data import WeightedPoints, select
-from .measure import MixingMeasure, Theta
+from .measure import MixingMeasure, Theta, as_measure, as_theta
 
 __all__ = [
     "COMPRESSION_TOL", "FACE", "FitResult", "StoppingRule", "Trace", "along", "check_start", "missing_classes",
@@ -156,6 +156,8 @@ class FitResult:
         if not -len(shape) <= axis < len(shape):
             expected = f"one of the {len(shape)} batch axes of shape {shape}"
             raise ValueError(message("axis", expected, axis, "pass a batch of fits to choose from"))
+        if not shape[axis]:
+            raise ValueError(message("axis", "an axis of at least one fit", f"shape {shape}", "begin with some starts"))
         height = self.log_likelihoods_along(axis)
         winner = np.expand_dims(height.argmax(axis=axis), axis)
         agree = (height >= height.max(axis=axis, keepdims=True) - AGREEMENT).sum(axis=axis)
@@ -272,8 +274,8 @@ def check_start(data, start: MixingMeasure, theta: Theta, name: str = "start") -
     if not (isinstance(data, WeightedPoints) or hasattr(data, "solve")):
         remedy = "make it with WeightedPoints.from_labels(x, y) or compress(x, y)"
         raise TypeError(message("data", "WeightedPoints or ChebyshevMoments", type(data).__name__, remedy))
-    as_instance(start, MixingMeasure, name, "build one, e.g. with random_start")
-    as_instance(theta, Theta, "theta", "pass e.g. Theta.cube(10.0)")
+    as_measure(start, name)
+    as_theta(theta)
     for letter, meaning in (("K", "classes"), ("d", "covariates")):
         have, want = getattr(start, letter), getattr(data, letter)
         if have != want:
