@@ -6,8 +6,9 @@ import pytest
 
 from logitmoe import Gate, MixingMeasure, WeightedPoints, em, mle, random_start, sample, uniform_design
 from replication import taylor
-from replication.chapters.modified_gating import certified_rank, conic_ratio, is_bounded, symbolic_set
+from replication.chapters.modified_gating import conic_ratio, is_bounded, symbolic_set
 from replication.paper import TABLE_2
+from replication.ranks import certified_rank
 
 SOFTPLUS = Gate("softplus", lambda f, x: f.log(1 + f.exp(x)), pole=np.pi)
 CONIC = Gate("root", lambda f, x: f.sqrt(1 + x * x), pole=1.0)  # M^2 = 1 + x^2: not a modified function

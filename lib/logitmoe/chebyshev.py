@@ -65,7 +65,8 @@ def as_domain(domain, d: int | None = None) -> np.ndarray:
         remedy = "give (low, high), or one such row for each covariate"
         raise ValueError(message("domain", expected, f"shape {np.shape(domain)}", remedy))
     if not (box[:, 0] < box[:, 1]).all():
-        raise ValueError(message("domain", "low < high", box.tolist(), "give the ends in ascending order"))
+        remedy = "give the ends in ascending order, of an interval that is wider than a constant covariate"
+        raise ValueError(message("domain", "low < high", box.tolist(), remedy))
     with np.errstate(all="ignore"):
         scale = 2.0 / (box[:, 1] - box[:, 0])
     if not ((scale > 0.0) & np.isfinite(scale)).all():

@@ -14,7 +14,7 @@ import numpy as np
 
 __all__ = [
     "as_count", "as_covariates", "as_float_array", "as_generator", "as_instance", "as_interval", "as_labels",
-    "as_number", "as_shape", "broadcast_shapes", "message",
+    "as_number", "as_shape", "broadcast_shapes", "check_same_rows", "message",
 ]  # fmt: skip
 
 
@@ -34,24 +34,12 @@ def _matches(shape, expected):
 
 
 def as_float_array(value, name, ndim=None, shape=None):
-    """Return `value` as an array of finite float64, not copied if it is one.
+    """Return real numbers as an array of finite float64, not copied if it is one.
 
-    Parameters
-    ----------
-    value : array_like
-        Real numbers.
-    name : str
-        The argument's name, for the error message; likewise below.
-    ndim : int, optional
-        Required number of axes.
-    shape : tuple, optional
-        Required shape: None stands for any length, a leading ``...`` for any number of leading (batch) axes.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the values are not real numbers, or are ragged, of another shape, or not finite (the first is named).
+    `ndim` is the required number of axes, `shape` the required shape: None stands for any length, a leading ``...`` for
+    any number of leading (batch) axes. `name` is the argument's, for the error message; likewise below.
     """
+    _refuse_masked(value, name)
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -72,6 +60,14 @@ def as_float_array(value, name, ndim=None, shape=None):
         remedy = "remove or replace what is not finite"
         raise ValueError(message(name, "finite numbers", f"{array[where]}{place}", remedy))
     return array
+
+
+def _refuse_masked(value, name):
+    """A ValueError if some entries of `value` are masked: an array of numbers has no place for a mask."""
+    if np.ma.is_masked(value):
+        got = f"{np.ma.count_masked(value)} masked ones"
+        remedy = "drop these samples from every argument, x[keep] with keep = ~numpy.ma.getmaskarray(x).any(axis=1)"
+        raise ValueError(message(name, "entries that are all there", got, remedy))
 
 
 def as_number(value, name, expected, remedy, *, above=-inf, least=-inf, below=inf):
@@ -139,7 +135,11 @@ def as_covariates(x, name="x", d=None):
 
 
 def as_labels(y, K=None, name="y"):
-    """Return class labels, whole numbers in 1..K (or of at least 1) on one axis, as an array (m,) of int64."""
+    """Return class labels, whole numbers in 1..K, on one axis, as an array (m,) of int64.
+
+    If K is None it is the largest label; then at least half of the labels 1..K have to be there.
+    """
+    _refuse_masked(y, name)
     remedy = "code the classes as 1, 2, ..., K (from 0-based labels: y + 1)"
     allowed = f"whole numbers in 1..{'K' if K is None else as_count(K, 'K')}"
     array = np.asarray(y)
@@ -155,7 +155,27 @@ def as_labels(y, K=None, name="y"):
     if not good.all():
         first = int(np.argmin(good))
         raise ValueError(message(name, allowed, f"{array[first]} at index {first}", remedy))
-    return array.astype(np.int64, copy=False)
+    array = array.astype(np.int64, copy=False)
+    if K is None:
+        seen, largest = np.unique(array), int(array.max())
+        if 2 * seen.size < largest:
+            some = ", ".join(map(str, seen[-4:]))
+            got = f"{largest} at index {array.argmax()} with {seen.size} of them, the largest {some}"
+            remedy = f"code the classes as 1, 2, ..., K, or pass K={largest} if there are so many"
+            raise ValueError(message(name, f"most of the labels 1..{largest} if K is not given", got, remedy))
+    return array
+
+
+def check_same_rows(x, y):
+    """A ValueError if `x` and `y` both have an index, as frames and series have, and these are not the same."""
+    indices = [getattr(value, "index", None) for value in (x, y)]
+    if any(index is None or callable(index) for index in indices):  # arrays have none; a list's is a method
+        return
+    of_x, of_y = (np.asarray(index) for index in indices)
+    if of_x.shape == of_y.shape and (of_x != of_y).any():
+        first = int(np.argmax(of_x != of_y))
+        got = f"{of_y[first]!r} for {of_x[first]!r} in row {first}"
+        raise ValueError(message("y", "the index of x, row by row", got, "align them, y = y.loc[x.index]"))
 
 
 def as_instance(value, kind, name, remedy="build one first"):

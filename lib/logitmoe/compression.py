@@ -45,11 +45,11 @@ from .chebyshev import (
 from .checks import as_count, as_float_array, as_instance, broadcast_shapes, message
 from .data import WeightedPoints, check_classes, labelled_sample, read_only, select
 from .gates import Gate, as_gate, identity
-from .measure import DEFAULT_THETA, MixingMeasure, Theta
+from .measure import DEFAULT_THETA, MixingMeasure, Theta, as_measure
 from .model import log_density
 from .results import sample_positions
 
-__all__ = ["ChebyshevMoments", "chebyshev_order", "compress", "compress_chunks", "compression_error"]
+__all__ = ["ChebyshevMoments", "compress", "compress_chunks", "compression_error"]
 
 #: Nodes along each axis on which fits are made first; doubled for those that turn out to need more.
 FIRST_NODES = 32
@@ -505,7 +505,7 @@ def compression_error(
     order of 1e-15 relative to the log-likelihood, is not in it.
     """
     as_instance(moments, ChebyshevMoments, "moments", "raw points have no compression error")
-    if (G.K, G.d) != (moments.K, moments.d):
+    if (as_measure(G).K, G.d) != (moments.K, moments.d):
         expected, got = f"K = {moments.K}, d = {moments.d}", f"K = {G.K}, d = {G.d}"
         raise ValueError(message("G", expected, got, "compress with the same K and d"))
     gate = as_gate(gate)
@@ -560,8 +560,6 @@ def _choose_order(p, K, domain, theta, gate, tol) -> int:
     p = chebyshev_order(theta, K, domain, gate, tol)
     if p > MAX_ORDER:
         got = f"the {p} that {theta} and tol = {tol:g} ask for on {domain.tolist()}"
-        remedy = (
-            "take a smaller Theta or a looser tol, give p yourself, or use raw points (WeightedPoints.from_labels)"
-        )
+        remedy = "take a smaller Theta or a looser tol, give p yourself, or use raw points (WeightedPoints.from_labels)"
         raise ValueError(message("p", f"at most {MAX_ORDER} moments", got, remedy))
     return p

@@ -7,29 +7,25 @@ from math import prod
 
 import numpy as np
 
-from .checks import as_count, as_covariates, as_float_array, as_labels, message
+from .checks import as_count, as_covariates, as_float_array, as_labels, check_same_rows, message
 
 __all__ = ["WeightedPoints", "check_classes", "labelled_sample", "read_only", "select"]
 
 
+#: Size of a covariate or weight from which their products, and sums of these, may overflow.
+TOO_LARGE = 1e100
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class WeightedPoints:
-    """Points with a weight for each class: the data that the estimator works on.
+    """Points with a weight for each class: the data that the estimator works on, copied and made read-only.
 
     Parameters
     ----------
     points : array_like, shape (m, d), or (m,) when d = 1
         Finite covariates, shared by all batch entries; m >= 1.
     weights : array_like, shape (..., K, m)
-        Finite weight of class s + 1 at each point. Counts for a raw sample; quadrature weights may be
-        negative.
-
-    Both are copied and made read-only.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a value is not a finite real number, a shape does not match, K < 2, or there is no point.
+        Finite weight of class s + 1 at each point. Counts for a raw sample; quadrature weights may be negative.
 
     Examples
     --------
@@ -45,6 +41,11 @@ class WeightedPoints:
         points = as_covariates(self.points, "points")
         weights = as_float_array(self.weights, "weights", shape=(..., None, points.shape[0]))
         check_classes(weights.shape[-2])
+        for name, array in (("points", points), ("weights", weights)):
+            largest = max(array.max(initial=0.0), -array.min(initial=0.0))
+            if largest > TOO_LARGE:
+                expected = f"numbers of size at most {TOO_LARGE:g}"
+                raise ValueError(message(name, expected, f"{largest:.3g}", "choose another unit"))
         object.__setattr__(self, "points", read_only(points))
         object.__setattr__(self, "weights", read_only(weights))
 
@@ -59,12 +60,7 @@ class WeightedPoints:
         y : array_like, shape (n,)
             Labels in 1..K.
         K : int, optional
-            Number of classes, at least 2; the largest label when None.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If x or y is empty, not finite or of a wrong shape, or a label is not a whole number in 1..K.
+            Number of classes, at least 2; when None the largest label, and then half of 1..K have to be seen.
         """
         x, y, K = labelled_sample(x, y, K)
         weights = (y == np.arange(1, K + 1)[:, None]).astype(np.float64)
@@ -132,7 +128,8 @@ def check_classes(K: int) -> int:
 
 def labelled_sample(x, y, K: int | None) -> tuple[np.ndarray, np.ndarray, int]:
     """Check a labelled sample: x (n, d), y (n,) in 1..K, and K, the largest label when None."""
-    K = None if K is None else check_classes(as_count(K, "K"))
+    K = None if K is None else as_count(K, "K", minimum=2)
+    check_same_rows(x, y)
     x = as_covariates(x)
     y = as_labels(y, K)
     if x.shape[0] != y.size:

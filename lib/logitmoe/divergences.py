@@ -68,6 +68,9 @@ class Design:
 def uniform_design(low=0.0, high=1.0, *, d=1, nodes=16, panels=None):
     """X uniform on a box: composite Gauss-Legendre quadrature, a tensor grid for d = 2 and 3.
 
+    Exact for polynomials of degree 2 nodes - 1; smooth densities reach rounding, while total variation has kinks where
+    two densities cross, each with an error of the order of the square of the spacing of the nodes.
+
     Parameters
     ----------
     low, high : float or array (d,)
@@ -82,9 +85,6 @@ def uniform_design(low=0.0, high=1.0, *, d=1, nodes=16, panels=None):
     Returns
     -------
     Design
-        With (nodes * panels)^d points. Exact for polynomials of degree 2 nodes - 1; smooth densities reach
-        rounding, while total variation has kinks where two densities cross, each with an error of the order
-        of the square of the spacing of the nodes.
     """
     d = as_count(d, "d")
     if d > 3:
@@ -106,7 +106,7 @@ def uniform_design(low=0.0, high=1.0, *, d=1, nodes=16, panels=None):
 
 
 def sample_design(x):
-    """The empirical distribution of covariates x, (n, d) or (n,) when d = 1: every x has weight 1/n.
+    """The empirical distribution of covariates x: every one has weight 1/n.
 
     Parameters
     ----------

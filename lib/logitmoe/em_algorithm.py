@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from .checks import as_float_array, message
+from .checks import as_float_array, as_instance, message
 from .data import WeightedPoints
 from .gates import Gate, as_gate, identity
 from .measure import DEFAULT_THETA, MixingMeasure, Theta
@@ -47,13 +47,7 @@ SMALL = 1e-280
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class EMResult(FitResult):
-    """The outcome of :func:`em`, for a batch of fits: a :class:`.FitResult`, in which an iteration is one EM map.
-
-    Attributes
-    ----------
-    stopping : StoppingRule
-    trace : Trace or None
-    """
+    """The outcome of :func:`em`, for a batch of fits: a :class:`.FitResult`, in which an iteration is one EM map."""
 
     stopping: StoppingRule
     trace: Trace | None = None
@@ -116,11 +110,6 @@ def em(
     EMResult
         With the batch shape of ``data`` and ``start`` broadcast together.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If an option is out of range, or ``data``, ``start`` and ``theta`` do not go together.
-
     Notes
     -----
     Equations (2) and (10) of the paper; Appendix D uses the same algorithm [1]_.  SQUAREM is described in
@@ -133,7 +122,8 @@ def em(
        Journal of the Royal Statistical Society B 39 (1977), 1-38.
     """
     gate = as_gate(gate)
-    stopping = StoppingRule() if stopping is None else stopping
+    remedy = "pass e.g. StoppingRule('relative', tol=1e-6)"
+    stopping = StoppingRule() if stopping is None else as_instance(stopping, StoppingRule, "stopping", remedy)
     if acceleration not in (None, "squarem"):
         raise ValueError(message("acceleration", "None or 'squarem'", repr(acceleration), "choose one of the two"))
     if trace not in (None, "log_likelihood", "full"):
@@ -151,20 +141,9 @@ def em(
 
 
 def e_step(G: MixingMeasure, data: WeightedPoints, gate: Gate | str = identity) -> tuple[np.ndarray, np.ndarray]:
-    """Posterior expert probabilities at the data's points, and the log-likelihood.
+    """Posterior expert probabilities at the data's points, (..., k, K, m), and the log-likelihood, (...).
 
-    Parameters
-    ----------
-    G : MixingMeasure, batch shape (...)
-    data : WeightedPoints
-        Batch axes that broadcast against those of ``G``.
-    gate : Gate, str or callable, default identity
-
-    Returns
-    -------
-    responsibilities : ndarray, shape (..., k, K, m)
-        P(expert i | Y = s, x_l), summing to one over the experts.
-    log_likelihood : ndarray, shape (...)
+    Those of :func:`.responsibilities` and :func:`.log_likelihood`.
     """
     return posterior(G, data.points, gate), log_likelihood(G, data, gate)
 
@@ -178,19 +157,8 @@ def m_step(
 ) -> MixingMeasure:
     """Maximise the expected complete log-likelihood over the gate and the experts, starting from ``G``.
 
-    Parameters
-    ----------
-    responsibilities : array_like, shape (..., k, K, m)
-        Posterior expert probabilities, as from :func:`e_step`.
-    data : WeightedPoints, batch shape broadcastable with that of ``G``
-    G : MixingMeasure, batch shape (...)
-        Where Newton starts; the last atom's gate parameters and class K's are kept.
-    gate, theta
-        As for :func:`em`.
-
-    Returns
-    -------
-    MixingMeasure, batch shape (...)
+    The responsibilities are those of :func:`e_step`, the other arguments those of :func:`em`.  The last atom's gate
+    parameters and class K's are kept.
     """
     gate = as_gate(gate)
     shape = check_start(data, G, theta, "G")

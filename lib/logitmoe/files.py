@@ -35,16 +35,9 @@ def replace_file(path, content):
 
 
 def write_arrays(path, kind, shape, arrays):
-    """Write float arrays to a file ``.json`` (text, one line for each array) or ``.npz`` (NumPy).
+    """Write a dict of float arrays to a file ``.json`` (text, one line for each array) or ``.npz`` (NumPy).
 
-    Parameters
-    ----------
-    path : str or path-like
-    kind : str
-        What the arrays are; `read_arrays` asks for it.
-    shape : sequence of int
-        Sizes that tell the shapes of the arrays.
-    arrays : dict of str to ndarray
+    `kind` says what the arrays are, and `shape` are sizes that tell their shapes: `read_arrays` asks for both.
     """
     path, suffix = _as_path(path)
     header = {"format": kind, "version": _VERSION, "shape": list(shape)}
@@ -66,24 +59,11 @@ def write_arrays(path, kind, shape, arrays):
 def read_arrays(path, kind, shapes):
     """Read the arrays of a file of `write_arrays`.
 
-    Parameters
-    ----------
-    path : str or path-like
-    kind : str
-        As it was written.
-    shapes : callable
-        Of the sizes, ``shapes(*shape)``: a dict of the names of the arrays to their shapes.
+    Raises FileNotFoundError if there is no such file; ValueError if the suffix is another one, a bit of the file has
+    changed, or the content is of another kind or version.
 
-    Returns
-    -------
-    dict of str to ndarray
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the suffix is another one, a bit of the file has changed, or the content is of another kind or version.
+    `shapes` is a function of the sizes, ``shapes(*shape)``: a dict of the names of the arrays to their shapes. The
+    result is a dict of the names to the arrays.
     """
     path, suffix = _as_path(path)
     content = path.read_bytes()

@@ -90,11 +90,6 @@ class Gate:
         Chebyshev moments a compressed sample needs. A map of your own is taken to be entire unless you say
         otherwise.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If `name` is not a str, `function` is not callable, or `pole` is negative or NaN.
-
     Examples
     --------
     >>> softsign = Gate("softsign", lambda f, x: x / (1 + f.abs(x)), pole=0.0)
@@ -119,11 +114,8 @@ class Gate:
     def __call__(self, x):
         """Return M(x), float64 of shape (..., d), at finite covariates x of that shape.
 
-        Raises
-        ------
-        TypeError, ValueError
-            If `x` is not finite or has no axes, M returns no real numbers or another shape, or M(x) is not finite at
-            some x: the message names the gate and the first such x.
+        Raises TypeError or ValueError if `x` is not finite or has no axes, M returns no real numbers or another shape,
+        or M(x) is not finite at some x: the message names the gate and the first such x.
         """
         x, name = as_float_array(x, "x", shape=(..., None)), f"gate {self.name!r}"
         with np.errstate(all="ignore"):  # what is not finite is reported below, with the x that caused it
@@ -144,16 +136,8 @@ class Gate:
     def exact(self, f, x):
         """Return M(x) in another arithmetic: x and the result are object arrays (..., d) of its numbers.
 
-        Parameters
-        ----------
-        f : Elementwise
-            The functions of that arithmetic.
-        x : ndarray of object, shape (..., d)
-
-        Raises
-        ------
-        TypeError
-            If the gate is a map of NumPy's arrays, without a formula.
+        `f` has its functions, as `Elementwise` does. A TypeError if the gate is a map of NumPy's arrays, without a
+        formula.
         """
         if not self._is_formula:
             remedy = f"write it as Gate({self.name!r}, lambda f, x: ...) with f.exp, f.cos, ..."
@@ -205,10 +189,7 @@ def as_gate(gate):
 
     A callable, of x or of f and x as in `Gate`, becomes an entire gate (``pole = inf``) of the callable's name.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If `gate` is none of the three, or the name is unknown.
+    Raises TypeError or ValueError if `gate` is none of the three, or the name is unknown.
     """
     if isinstance(gate, Gate):
         return gate

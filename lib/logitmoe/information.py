@@ -17,10 +17,10 @@ from math import prod
 
 import numpy as np
 
-from .checks import as_covariates, as_float_array, as_instance, as_number, message
+from .checks import as_covariates, as_float_array, as_number, message
 from .divergences import check_design
 from .gates import as_gate, identity
-from .measure import MixingMeasure
+from .measure import as_measure
 from .model import expert_log_probabilities, gate_log_probabilities, log_density
 
 __all__ = [
@@ -46,23 +46,11 @@ def score(G, x, gate=identity):
     b_il                    r_is (1[l = s] - f_il) x
     ======================  =========================================
 
-    Parameters
-    ----------
-    G : MixingMeasure
-        With batch axes ``...``.
-    x : array_like, shape (m, d), or (m,) when d = 1
-        Points.
-    gate : Gate, str or callable, optional
-        The map M.
-
-    Returns
-    -------
-    ndarray, shape (..., K, m, P)
-        P = (k - 1)(1 + d) + k (K - 1)(1 + d), in the order of `MixingMeasure.to_vector`. The value does not
-        depend on the gauge or the class reference in which G is given.
+    `G`, `x` and `gate` are those of :func:`.density`. The result (..., K, m, P) is in the order of
+    `MixingMeasure.to_vector`, and does not depend on the gauge or the class reference in which G is given.
     """
-    as_instance(G, MixingMeasure, "G")
-    x = as_covariates(x, d=G.d)
+    as_measure(G)
+    x = as_covariates(x, d=as_measure(G).d)
     k, K = G.k, G.K
     M = as_gate(gate)(x)
     log_gate, log_expert = gate_log_probabilities(G, x, gate), expert_log_probabilities(G, x)
@@ -81,25 +69,10 @@ def score(G, x, gate=identity):
 
 
 def density_jacobian(G, x, gate=identity):
-    """The density and its derivatives with respect to beta0, beta1, a and b of every atom (classes 1..K-1).
+    """The density (..., K, m), and its derivatives (..., K, m, P) in beta0, beta1, a and b of every atom.
 
-    They are g_s times those of `score`, in the coordinates of ``to_vector(translations=True)``, and also where a class
-    has a density that underflows.
-
-    Parameters
-    ----------
-    G : MixingMeasure
-        With batch axes ``...``.
-    x : ndarray, shape (m, d)
-        Points.
-    gate : Gate, str or callable, optional
-        The map M.
-
-    Returns
-    -------
-    g : ndarray, shape (..., K, m)
-    jacobian : ndarray, shape (..., K, m, P)
-        P = k (1 + d) K. Translations are among the directions, so the rank is less than P.
+    They are g_s times those of `score`, in the P coordinates of ``to_vector(translations=True)``, and also where a
+    class has a density that underflows. Translations are among the directions, so the rank is less than P.
     """
     pi, f = np.exp(gate_log_probabilities(G, x, gate)), np.exp(expert_log_probabilities(G, x))
     g = (pi[..., None, :] * f).sum(-3)
@@ -132,6 +105,8 @@ def weighted_rows(columns, probability, axes):
 def fisher_root(G, design, gate=identity):
     """A matrix R with R'R the Fisher information: the scores, each times the root of its probability.
 
+    Raises TypeError or ValueError if `G` is not a MixingMeasure, or `design` or the gate is not valid for it.
+
     Parameters
     ----------
     G : MixingMeasure
@@ -145,22 +120,17 @@ def fisher_root(G, design, gate=identity):
     -------
     ndarray, shape (..., K m, P)
         Its singular values are the roots of the eigenvalues of the information.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `G` is not a MixingMeasure, or `design` or the gate is not valid for it.
     """
-    check_design(design, as_instance(G, MixingMeasure, "G").d)
+    check_design(design, as_measure(G).d)
     probability = np.exp(log_density(G, design.points, gate)) * design.weights
     return weighted_rows(score(G, design.points, gate), probability, 2)
 
 
 def fisher_information(G, design, gate=identity):
-    """Fisher information of one observation, E_X sum_s g_s score_s score_s', a symmetric matrix (..., P, P).
+    """Fisher information of one observation, E_X sum_s g_s score_s score_s'.
 
-    For its rank or inverse work with `fisher_root`: the product rounds away small eigenvalues. Parameters and errors
-    are those of `fisher_root`.
+    For its rank or inverse work with `fisher_root`: the product rounds away small eigenvalues. Parameters and
+    errors are those of `fisher_root`.
 
     Returns
     -------
@@ -174,39 +144,21 @@ def fisher_information(G, design, gate=identity):
 class NumericalRank:
     """Rank of a matrix together with what it was decided on.
 
-    Attributes
-    ----------
-    rank : int ndarray (...)
-        Number of singular values above `tolerance`.
-    singular_values : ndarray (..., min(rows, columns))
-        Descending.
-    tolerance : ndarray (...)
-        rtol times the largest singular value.
-    gap : ndarray (...)
-        Last singular value counted divided by the first that is not (infinite if that one is zero or missing;
-        0 for rank 0). A rank with a gap near 1 is not to be trusted.
+    The gap is the last singular value counted divided by the first that is not: infinite if that one is zero or
+    missing, 0 for rank 0. A rank with a gap near 1 is not to be trusted.
     """
 
-    rank: np.ndarray
-    singular_values: np.ndarray
-    tolerance: np.ndarray
-    gap: np.ndarray
+    rank: np.ndarray  #: (...), the number of singular values above the tolerance
+    singular_values: np.ndarray  #: (..., min(rows, columns)), descending
+    tolerance: np.ndarray  #: (...), rtol times the largest singular value
+    gap: np.ndarray  #: (...)
 
 
 def numerical_rank(matrix, rtol=None):
-    """Numerical rank with its singular values.
+    """The `NumericalRank` of a matrix (..., rows, columns).
 
-    Parameters
-    ----------
-    matrix : array_like, shape (..., rows, columns)
-        For the rank of a Fisher information pass the result of `fisher_root`, not of `fisher_information`.
-    rtol : float, optional
-        Singular values up to rtol times the largest count as zero; default max(rows, columns) times the
-        machine epsilon.
-
-    Returns
-    -------
-    NumericalRank
+    Singular values up to rtol times the largest count as zero; by default max(rows, columns) times the machine
+    epsilon. For the rank of a Fisher information pass the result of `fisher_root`, not of `fisher_information`.
     """
     matrix = as_float_array(matrix, "matrix", shape=(..., None, None))
     if matrix.size == 0:
@@ -226,6 +178,9 @@ def numerical_rank(matrix, rtol=None):
 def covariance(G, design, gate=identity, n=1, rcond=None):
     """Asymptotic covariance of the maximum likelihood estimator, J^-1 / n.
 
+    Raises ValueError if the information is singular: then some directions of the parameters are undetermined. The
+    message shows one. Other errors are those of `fisher_root`.
+
     Parameters
     ----------
     G, design, gate
@@ -234,25 +189,17 @@ def covariance(G, design, gate=identity, n=1, rcond=None):
     n : float
         Sample size; 1 gives the limit of n times the covariance.
     rcond : float, optional
-        Singular values of the root up to rcond times the largest count as zero; default max(rows, P) times the
-        machine epsilon.
+        The rtol of `numerical_rank`, for the root.
 
     Returns
     -------
     ndarray, shape (..., P, P)
-        Of the coordinates of `MixingMeasure.to_vector`; symmetric. `standard_errors` are the roots of its diagonal.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As in `fisher_root`, if n is not positive, if rcond is not in [0, 1), or if the information is singular: then
-        some directions of the parameters are undetermined. The message shows one.
+        Of the coordinates of `MixingMeasure.to_vector`.
 
     Notes
     -----
-    With the singular value decomposition R = U diag(sigma) V' of the root it is V diag(sigma)^-2 V' / n. That a
-    covariance can be computed does not say that the asymptotics hold at this n: compare with a bootstrap. They do not
-    hold on the boundary of Theta.
+    That a covariance can be computed does not say that the asymptotics hold at this n: compare with a bootstrap. They
+    do not hold on the boundary of Theta.
 
     Examples
     --------
@@ -293,16 +240,12 @@ def covariance(G, design, gate=identity, n=1, rcond=None):
 def standard_errors(G, design, gate=identity, n=1):
     """Asymptotic standard deviations of the maximum likelihood estimator, sqrt(diag(J^-1) / n).
 
-    Parameters
-    ----------
-    G, design, gate, n
-        As in `covariance`.
+    Parameters are those of `covariance`.
 
     Returns
     -------
     ndarray, shape (..., P)
-        The roots of the diagonal of `covariance`; infinite for the coordinates that a singular information leaves
-        undetermined.
+        Infinite for the coordinates that a singular information leaves undetermined.
     """
     n = _as_size(n)
     right, sigma, null = _right_singular(G, design, gate)

@@ -1,11 +1,6 @@
-"""Distances between mixing measures and between the densities they define.
+"""The Voronoi loss D_r of equation (5) of the paper, which compares the parameters of two mixing measures.
 
-Two kinds of loss live here.
-
-* The Voronoi loss :math:`D_r` of equation (5) of the paper compares *parameters*. Every fitted atom is
-  assigned to the true atom nearest to it; a true atom's fitted atoms form its Voronoi cell.
-* Total variation, Hellinger and Kullback-Leibler compare *densities*. They are averages over the covariate,
-  so they need a :class:`Design`: points and weights that stand for the distribution of X.
+Every fitted atom is assigned to the true atom nearest to it; a true atom's fitted atoms form its Voronoi cell.
 
 The densities do not change when all ``beta0`` are shifted by one number and all ``beta1`` by one vector, and
 :math:`D_r` does. A value of :math:`D_r` is therefore meaningful only with a gauge: one of
@@ -26,43 +21,26 @@ from .measure import GAUGES, pair
 __all__ = ["VoronoiLoss", "voronoi_cells", "voronoi_loss", "voronoi_loss_parts"]
 
 MAX_TRANSLATION = 1e30  # cell boundaries further away than this are not looked at
+SEARCHES = 16  # d > 1: assignments of atoms to cells whose convex problem is solved
 
 
-# ------------------------------------------------------------------------------------------------------------
-# The Voronoi loss
 @dataclass(frozen=True, eq=False)
 class VoronoiLoss:
     """The Voronoi loss of equation (5) and the three sums that it is made of.
 
-    Attributes
-    ----------
-    total : ndarray (...)
-        ``mass + over_specified + exact_specified``.
-    mass : ndarray (...)
-        Sum over the true atoms of \\|mass of the cell - exp(beta0*_j)\\|. A true atom with an empty cell
-        contributes ``exp(beta0*_j)`` here and nothing to the other two sums.
-    over_specified : ndarray (...)
-        Sum over cells of two and more atoms, with powers r.
-    exact_specified : ndarray (...)
-        Sum over cells of one atom, with powers 1.
-    cells : int ndarray (..., k)
-        Index (from 0) of the true atom that each fitted atom is assigned to.
-    sizes : int ndarray (..., k_true)
-        Number of fitted atoms in each cell.
-    t0, t1 : ndarray (...), (..., d)
-        Translation applied to the fitted measure: zeros in a named gauge, the minimiser for ``"infimum"``
-        (t0 = -inf when the infimum is the limit in which all fitted mass vanishes; where it is a limit at a cell
-        boundary, t1 is that boundary and the loss at t1 itself may be larger).
+    The translation (t0, t1) of the fitted measure is zero in a named gauge, and the minimiser for ``"infimum"``: t0 is
+    -inf when the infimum is the limit in which all fitted mass vanishes; where it is a limit at a cell boundary, t1 is
+    that boundary and the loss at t1 itself may be larger.
     """
 
-    total: np.ndarray
-    mass: np.ndarray
-    over_specified: np.ndarray
-    exact_specified: np.ndarray
-    cells: np.ndarray
-    sizes: np.ndarray
-    t0: np.ndarray
-    t1: np.ndarray
+    total: np.ndarray  #: (...), the sum of the three
+    mass: np.ndarray  #: (...), over the true atoms: ``|mass of the cell - exp(beta0*_j)|``
+    over_specified: np.ndarray  #: (...), over cells of two and more atoms, with powers r
+    exact_specified: np.ndarray  #: (...), over cells of one atom, with powers 1
+    cells: np.ndarray  #: int (..., k): index (from 0) of the true atom that each fitted atom is assigned to
+    sizes: np.ndarray  #: int (..., k_true): number of fitted atoms in each cell
+    t0: np.ndarray  #: (...)
+    t1: np.ndarray  #: (..., d)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,19 +141,9 @@ def voronoi_cells(G, G_true):
     """Index of the true atom nearest to each fitted atom.
 
     The distance is the Euclidean one of (beta1, a, b), all classes, with class K as the reference for both
-    measures; masses play no part.
-
-    Parameters
-    ----------
-    G, G_true : MixingMeasure
-        Same K and d; batch axes broadcast.
-
-    Returns
-    -------
-    int ndarray (..., k)
-        Values 0, ..., k_true - 1. An atom at the same distance from several true atoms goes to the one with
-        the lowest index; read literally, equation (5) would put it in each of their cells and count it
-        several times.
+    measures; masses play no part. The measures are those of `voronoi_loss`, the result (..., k) is of int, from 0 on.
+    An atom at the same distance from several true atoms goes to the one with the lowest index; read literally,
+    equation (5) would put it in each of their cells and count it several times.
     """
     pairs = _pairs(G, G_true, 1.0)
     return _cells(pairs, np.zeros(pairs.batch_shape + (G.d,)))
@@ -190,6 +158,9 @@ def voronoi_loss(G, G_true, r=2.0, *, gauge="as_is"):
           + \\sum_{j, i \\in C_j} e^{\\beta_{0i}} \\Big[\\|\\Delta\\beta_{1ij}\\|^{p_j}
           + \\sum_{\\ell < K} (|\\Delta a_{ij\\ell}|^{p_j} + \\|\\Delta b_{ij\\ell}\\|^{p_j})\\Big],
         \\qquad p_j = r \\text{ if } |C_j| > 1, \\text{ else } 1.
+
+    Raises TypeError or ValueError if the measures do not go together, r < 1, the gauge is unknown, or exp(beta0)
+    overflows.
 
     Parameters
     ----------
@@ -208,15 +179,9 @@ def voronoi_loss(G, G_true, r=2.0, *, gauge="as_is"):
     ndarray (...)
         At least 0; 0 exactly if the two are equal as measures (in the gauge, or up to a translation).
 
-    Raises
-    ------
-    TypeError, ValueError
-        If the measures do not go together, r < 1, the gauge is unknown, or exp(beta0) overflows.
-
     Notes
     -----
-    D_r is not symmetric: the second argument generates the cells and the weights are the masses of the first.
-    A true atom whose cell is empty contributes exp(beta0*_j) through the mass part and nothing else. D_r
+    D_r is not symmetric: the second argument generates the cells and the weights are the masses of the first. It
     jumps when a fitted atom changes cells, or when a cell gets a second atom.
 
     The infimum. Let the assignment of atoms to cells be fixed, m_i the masses of G, M_j those of its cells,
@@ -229,9 +194,8 @@ def voronoi_loss(G, G_true, r=2.0, *, gauge="as_is"):
     in s: it is least at one of s = m*_j / M_j or in the limit s -> 0, where it is the sum of the m*_j. The
     infimum is hence never more than the total true mass. For d = 1 the assignment is constant on finitely
     many intervals of t1 whose ends solve linear equations, and the infimum is computed exactly (to rounding),
-    for a whole batch at once. For d > 1 the assignments are searched from many starts and the convex problem
-    of each is solved numerically: the result is an upper bound of the infimum (:func:`voronoi_loss_parts` gives
-    the translation).
+    for a whole batch at once. For d > 1 the convex problems of the most promising assignments are solved with the
+    method of Nelder and Mead: the result is an upper bound (:func:`voronoi_loss_parts` gives the translation).
 
     Because of the jumps the infimum may be a limit at the boundary of two cells that no translation attains.
     """
@@ -239,19 +203,14 @@ def voronoi_loss(G, G_true, r=2.0, *, gauge="as_is"):
 
 
 def voronoi_loss_parts(G, G_true, r=2.0, *, gauge="as_is"):
-    """The Voronoi loss with its three parts, cells and translation; arguments as for :func:`voronoi_loss`.
-
-    Returns
-    -------
-    VoronoiLoss
-    """
+    """The :class:`VoronoiLoss`: with its parts, cells and translation; arguments as for :func:`voronoi_loss`."""
     names = tuple(GAUGES) + ("infimum",)
     if gauge not in names:
         raise ValueError(message("gauge", f"one of {', '.join(names)}", f"{gauge!r}", "use one of these names"))
     pair(G, G_true)
     if gauge == "infimum":
         pairs = _pairs(G, G_true, r)
-        return _infimum_d1(pairs) if G.d == 1 else _infimum_multistart(pairs)
+        return _infimum_d1(pairs) if G.d == 1 else _infimum_search(pairs)
     pairs = _pairs(G.in_gauge(gauge), G_true.in_gauge(gauge), r)
     t1 = np.zeros(pairs.batch_shape + (G.d,))
     return _loss_at(pairs, _cells(pairs, t1), np.zeros(pairs.batch_shape), t1)
@@ -340,97 +299,55 @@ def _convex_minimum(mass, kinks, shared, low, high, r):
     return t, np.take_along_axis(costs, best, -1)[..., 0]
 
 
-# d > 1: a search over assignments. The translations that give one assignment form a polyhedron, so the
-# problem for one assignment is convex with linear constraints.
-def _infimum_multistart(pairs):
+def _infimum_search(pairs):
+    """An upper bound of the infimum for d > 1: the best t1 that a search from many starts finds, pair by pair."""
     batch, d = pairs.batch_shape, pairs.shift.shape[-1]
-    k = pairs.mass.shape[-1]
-    t0, t1, cells = np.empty(batch), np.empty(batch + (d,)), np.empty(batch + (k,), dtype=np.intp)
+    t1 = np.empty(batch + (d,))
     for index in np.ndindex(batch):
-        t0[index], t1[index], cells[index] = _search_assignments(pairs.map(itemgetter(index)))
-    return _loss_at(pairs, cells, t0, t1)
+        one = pairs.map(itemgetter((*index, None)))
+        found = _local_minima(one)
+        t1[index] = found[np.argmin(_profile(one, found)[0])]
+    _, scales, _, cells = _profile(pairs, t1)
+    return _loss_at(pairs, cells, _log(scales), t1)
 
 
-def _search_assignments(pairs):
-    """Best (t0, t1, cells) found for one pair of measures."""
-    k, k_true, d = pairs.shift.shape
-    points = pairs.shift.reshape(-1, d)  # the translations that make two slopes equal
-    queue = [np.zeros(d), *points]
-    # A small step to either side of every boundary of a cell, at the place nearest to each of those points.
-    scale = 1.0 + np.abs(points).max()
-    for i in range(k):
-        for j in range(k_true):
-            for ell in range(j):
-                normal, offset = _boundary(pairs, i, j, ell)
-                length = np.linalg.norm(normal)
-                if length > 0.0:
-                    for point in points:
-                        foot = point + (offset - normal @ point) / length**2 * normal
-                        queue += [foot + step * scale * normal / length for step in (-1e-3, 1e-3)]
-
-    seen, best = set(), (np.inf, 0.0, np.zeros(d), np.zeros(k, dtype=np.intp))
-    for start in queue:
-        cells = _cells(pairs, start)
-        key = cells.tobytes()
-        if key in seen:
-            continue
-        seen.add(key)
-        t1 = _solve_assignment(pairs, cells, start)
-        _, masses, shared = _cell_sums(pairs, cells)
-        slope = np.linalg.norm(_pick(pairs.shift, cells) - t1, axis=-1)
-        over, exact = slope**pairs.r + _pick(pairs.expert_r, cells), slope + _pick(pairs.expert_1, cells)
-        terms = np.where(shared, over, exact)
-        total, s = _best_scale(pairs, masses, np.asarray((pairs.mass * terms).sum()))
-        if total < best[0]:
-            best = (float(total), float(_log(s)), t1, cells)
-    return best[1:]
+def _profile(pairs, t1):
+    """At translations t1 (..., d): the loss at the best scale, this scale e^t0, the cost at scale 1, and the cells."""
+    cells = _cells(pairs, t1)
+    _, masses, shared = _cell_sums(pairs, cells)
+    slope = np.linalg.norm(_pick(pairs.shift, cells) - t1[..., None, :], axis=-1)
+    terms = np.where(shared, slope**pairs.r + _pick(pairs.expert_r, cells), slope + _pick(pairs.expert_1, cells))
+    cost = (pairs.mass * terms).sum(-1)
+    return *_best_scale(pairs, masses, cost), cost, cells
 
 
-def _boundary(pairs, i, j, ell):
-    """Atom i is at least as near to j as to l if and only if normal . t1 <= offset."""
-    to_j, to_ell = pairs.shift[i, j], pairs.shift[i, ell]
-    return 2.0 * (to_ell - to_j), to_ell @ to_ell - to_j @ to_j + pairs.experts[i, ell] - pairs.experts[i, j]
+def _local_minima(pairs):
+    """Starts (n, d) for one pair of measures, and the minima of the convex problems of the best assignments."""
+    d = pairs.shift.shape[-1]
+    points = np.concatenate([np.zeros((1, d)), pairs.shift.reshape(-1, d)])  # where two slopes are equal
+    # Atom i is as near to j as to l where normal . t1 = offset. A small step to either side of that plane, at the place
+    # nearest to each of the points, so that every cell is entered.
+    j, ell = np.triu_indices(pairs.mass_true.size, 1)
+    to_j, to_ell = (pairs.shift[0, :, index].reshape(-1, d) for index in (j, ell))
+    experts = (pairs.experts[0, :, index].reshape(-1) for index in (ell, j))
+    normal, offset = 2.0 * (to_ell - to_j), (to_ell**2 - to_j**2).sum(-1) + np.subtract(*experts)
+    length = np.linalg.norm(normal, axis=-1)
+    apart = length > 0.0
+    normal, offset = normal[apart] / length[apart, None], offset[apart] / length[apart]
+    feet = points[:, None] + (offset - points @ normal.T)[..., None] * normal
+    step = 1e-3 * (1.0 + np.abs(points).max()) * normal
+    starts = np.concatenate([points, (feet - step).reshape(-1, d), (feet + step).reshape(-1, d)])
 
+    totals, _, costs, cells = _profile(pairs, starts)
+    order = np.lexsort([costs, totals])
+    _, first = np.unique(cells[order], axis=0, return_index=True)
+    options = {"xatol": 1e-9, "fatol": 1e-12, "maxiter": 400 * d, "adaptive": d > 2}
+    found = [starts]
+    for start in order[np.sort(first)][:SEARCHES]:
 
-def _solve_assignment(pairs, cells, start):
-    """Best t1 for one assignment among those that give it, from a start that does."""
-    k, k_true, d = pairs.shift.shape
-    targets = _pick(pairs.shift, cells)
-    _, _, shared = _cell_sums(pairs, cells)
-    power = np.where(shared, pairs.r, 1.0)
-    weight = pairs.mass / pairs.mass.sum()
-    rows = [_boundary(pairs, i, cells[i], ell) for i in range(k) for ell in range(k_true) if ell != cells[i]]
-    rows = [(normal, offset) for normal, offset in rows if np.any(normal != 0.0)]
-    normals = np.array([normal for normal, _ in rows]).reshape(-1, d)
-    offsets = np.array([offset for _, offset in rows])
-    scale = 1.0 + np.abs(targets).max()
+        def cost(t, own=cells[start]):
+            _, _, (value,), (there,) = _profile(pairs, t[None])
+            return value if (there == own).all() else np.inf
 
-    def cost(t, smooth=0.0):
-        return float((weight * np.sqrt(((t - targets) ** 2).sum(-1) + smooth) ** power).sum())
-
-    def gradient(t, smooth):
-        difference = t - targets
-        distance = np.sqrt((difference**2).sum(-1) + smooth)
-        return ((weight * power * distance ** (power - 2.0))[:, None] * difference).sum(0)
-
-    def feasible(t):
-        """The point on the segment from start to t that is inside all constraints."""
-        rise, slack = normals @ (t - start), offsets - normals @ start
-        with np.errstate(divide="ignore", invalid="ignore"):
-            steps = np.where(rise > slack, slack / rise, 1.0)
-        return start + np.clip(steps.min(initial=1.0), 0.0, 1.0) * (t - start)
-
-    inside = {"type": "ineq", "fun": lambda t: offsets - normals @ t, "jac": lambda t: -normals}
-    candidates = [start, *(feasible(target) for target in targets)]
-    first = min(candidates, key=cost)
-    for relative in (1e-3, 1e-6, 1e-9):  # the kinks of the norm are smoothed less and less
-        smooth = (relative * scale) ** 2
-        with np.errstate(over="ignore"):
-            solved = optimize.minimize(
-                cost, first, args=(smooth,), jac=gradient, method="SLSQP", constraints=[inside] if rows else (),
-                options={"maxiter": 200, "ftol": 1e-15},
-            )  # fmt: skip
-        if np.all(np.isfinite(solved.x)):
-            candidates.append(feasible(solved.x))
-            first = candidates[-1]
-    return min(candidates, key=cost)
+        found.append(optimize.minimize(cost, starts[start], method="Nelder-Mead", options=options).x[None])
+    return np.concatenate(found)

@@ -21,7 +21,7 @@ import numpy as np
 from .checks import as_count, as_float_array, as_instance, as_number, as_shape, broadcast_shapes, message
 from .files import read_arrays, write_arrays
 
-__all__ = ["DEFAULT_THETA", "FIELDS", "GAUGES", "MixingMeasure", "Theta", "pair", "single"]
+__all__ = ["DEFAULT_THETA", "FIELDS", "GAUGES", "MixingMeasure", "Theta", "as_measure", "as_theta", "pair", "single"]
 
 #: The four arrays of a mixing measure, and the four radii of a `Theta`.
 FIELDS = ("beta0", "beta1", "a", "b")
@@ -42,6 +42,9 @@ class MixingMeasure:
     Leading axes, written ``...``, are batch axes: one measure for each index. They must be the same in all
     four arrays. The arrays are copied and made read-only; methods return new measures.
 
+    Raises TypeError or ValueError if an array is not of finite real numbers, the shapes disagree, or k, K or d is less
+    than 1.
+
     Parameters
     ----------
     beta0 : array_like, shape (..., k)
@@ -52,11 +55,6 @@ class MixingMeasure:
         Intercepts of the experts, one for each class. K >= 1.
     b : array_like, shape (..., k, K, d)
         Slopes of the experts.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an array is not of finite real numbers, the shapes disagree, or k, K or d is less than 1.
 
     Examples
     --------
@@ -121,12 +119,7 @@ class MixingMeasure:
     def translate(self, t0=0.0, t1=0.0):
         """Translate the gate: beta0 + t0 and beta1 + t1. The density does not change (Section 1).
 
-        Parameters
-        ----------
-        t0 : array_like, shape (...)
-            Translation of beta0.
-        t1 : array_like, shape (..., d), or a number for all coordinates
-            Translation of beta1. The batch axes of both and of the measure broadcast.
+        t0 is of shape (...) and t1 (..., d), or a number for all coordinates; batch axes broadcast.
         """
         t0 = as_float_array(t0, "t0")
         t1 = as_float_array(t1, "t1")
@@ -158,18 +151,9 @@ class MixingMeasure:
     def rescale(self, shift, scale):
         """Return the measure in other units: of the covariates ``t = shift + scale * x``, given this one of x.
 
-        So a fit to ``x = (t - shift) / scale`` is stated in t. The density at t is that of this measure at x, for the
-        identity gate only: ``M((t - shift) / scale)`` of another gate is no affine function of M(t).
-
-        Parameters
-        ----------
-        shift, scale : array_like, shape (d,), or a number for all coordinates
-            In units of t; the scales are not zero.
-
-        Returns
-        -------
-        MixingMeasure
-            In the same gauge and class reference. It may lie outside the Theta of the fit.
+        So a fit to ``x = (t - shift) / scale`` is stated in t; it may lie outside the Theta of the fit. The density at
+        t is that of this measure at x, for the identity gate only: ``M((t - shift) / scale)`` of another gate is no
+        affine function of M(t). `shift` and `scale`, not zero, are arrays (d,) or numbers, in units of t.
 
         Examples
         --------
@@ -239,15 +223,10 @@ class MixingMeasure:
         return G._take([*range(atom), self.k, self.k + 1, *range(atom + 1, self.k)], new)
 
     def merge(self, atoms):
-        """Replace several atoms by one of their total mass and of their mass-weighted mean parameters.
+        """Replace the atoms of these indices by one of their total mass and of their mass-weighted mean parameters.
 
-        The density is the same only if the atoms were equal in (beta1, a, b).
-
-        Parameters
-        ----------
-        atoms : sequence of int
-            Distinct indices in 0..k-1, at least one. The new atom takes the place of the first one listed;
-            the atoms that are not listed keep their order.
+        The density is the same only if the atoms were equal in (beta1, a, b). The new atom takes the place of the first
+        one listed; the atoms that are not listed keep their order.
         """
         atoms = [_as_position(atom, self.k, "atoms") for atom in atoms]
         if not atoms or len(set(atoms)) != len(atoms):
@@ -314,7 +293,7 @@ class MixingMeasure:
         if not measures:
             raise ValueError(message("measures", "at least one measure", "none", "give a non-empty list"))
         for i, G in enumerate(measures):
-            if G.b.shape != measures[0].b.shape:
+            if as_measure(G, f"measures[{i}]").b.shape != measures[0].b.shape:
                 expected = f"measures like the first, {measures[0]}"
                 raise ValueError(message("measures", expected, f"{G} at index {i}", "stack those of one shape"))
         return cls(*(np.stack([getattr(G, name) for G in measures]) for name in FIELDS))
@@ -389,11 +368,8 @@ class MixingMeasure:
     # -- comparison and files --------------------------------------------------------------------------------
 
     def allclose(self, other, rtol=0.0, atol=1e-12):
-        """Whether all parameters agree, as they are, with tolerances as in `numpy.allclose`: a bool.
-
-        No gauge, reference or order of atoms is chosen first. Measures of other shapes are not close.
-        """
-        return self.b.shape == other.b.shape and all(
+        """Whether all parameters agree, as they are, with tolerances as in `numpy.allclose`: a bool."""
+        return self.b.shape == as_measure(other, "other").b.shape and all(
             np.allclose(getattr(self, name), getattr(other, name), rtol=rtol, atol=atol) for name in FIELDS
         )
 
@@ -408,15 +384,7 @@ class MixingMeasure:
 
     @classmethod
     def load(cls, path):
-        """Read a measure from a file that `save` wrote.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If it is not a file of `save`, or any bit of it has changed since.
-        """
+        """Read a measure from a file that `save` wrote; a ValueError if any bit of it has changed since."""
         return cls(**read_arrays(path, "logitmoe.MixingMeasure", _field_shapes))
 
     def _replace(self, **fields):
@@ -474,10 +442,7 @@ class Theta:
     def touching(self, G, rtol=1e-9):
         """Names of the parameters that are at the box's boundary, as in `touches`, in some measure of the batch.
 
-        Returns
-        -------
-        list of str
-            Spelled as `parameter_names` does, those of the last atom's gate and of class K included.
+        Spelled as `parameter_names` does, those of the last atom's gate and of class K included.
 
         Examples
         --------
@@ -486,7 +451,7 @@ class Theta:
         >>> Theta.cube(10).touching(G)
         ['beta1[1,1]', 'a[2,1]']
         """
-        n, names = len(G.batch_shape), []
+        n, names = len(as_measure(G).batch_shape), []
         for name in FIELDS:
             there = np.abs(getattr(G, name)) >= (1 - rtol) * getattr(self, name)
             indices = np.argwhere(there.any(axis=tuple(range(n)))) + 1
@@ -495,13 +460,14 @@ class Theta:
 
     def clip(self, G):
         """Return the measure with every parameter moved to the nearest value in the box."""
+        as_measure(G)
         return MixingMeasure(
             **{name: np.clip(getattr(G, name), -getattr(self, name), getattr(self, name)) for name in FIELDS}
         )
 
     def _extent(self, G):
         """Largest modulus over the atoms, shape (...), and the radius, for each array."""
-        n = len(G.batch_shape)
+        n = len(as_measure(G).batch_shape)
         for name in FIELDS:
             array = getattr(G, name)
             yield np.abs(array).max(axis=tuple(range(n, array.ndim))), getattr(self, name)
@@ -511,9 +477,20 @@ class Theta:
 DEFAULT_THETA = Theta.cube(10.0)
 
 
+def as_measure(G, name="G"):
+    """Return `G` if it is a measure."""
+    remedy = f"pass {name}.measure" if isinstance(getattr(G, "measure", None), MixingMeasure) else "build one first"
+    return as_instance(G, MixingMeasure, name, remedy)
+
+
+def as_theta(theta, name="theta"):
+    """Return `theta` if it is a `Theta`."""
+    return as_instance(theta, Theta, name, "pass e.g. Theta.cube(10.0)")
+
+
 def single(G, name="G"):
     """Return `G` if it is a measure without batch axes."""
-    if as_instance(G, MixingMeasure, name).batch_shape:
+    if as_measure(G, name).batch_shape:
         raise ValueError(message(name, "a measure without batch axes", f"{G!r}", f"take one of them, {name}[index]"))
     return G
 
@@ -521,7 +498,7 @@ def single(G, name="G"):
 def pair(G, G_other, names=("G", "G_true")):
     """Return the broadcast batch shape of two measures of the same K and d."""
     for value, name in zip((G, G_other), names, strict=True):
-        as_instance(value, MixingMeasure, name)
+        as_measure(value, name)
     if (G.K, G.d) != (G_other.K, G_other.d):
         expected = f"the K = {G_other.K} and d = {G_other.d} of {names[1]}"
         raise ValueError(message(names[0], expected, f"{G}", "compare measures of one model"))

@@ -19,27 +19,24 @@ from scipy.special import log_softmax
 
 from .checks import as_count, as_covariates, as_float_array, as_generator, as_interval, message
 from .gates import as_gate, identity
-from .measure import single
+from .measure import as_measure, single
 
 __all__ = [
-    "density",
-    "expert_log_probabilities",
-    "gate_log_probabilities",
-    "joint_log_probabilities",
-    "log_density",
-    "log_likelihood",
-    "responsibilities",
-    "sample",
-    "sample_chunks",
-    "uniform",
-]
+    "density", "expert_log_probabilities", "gate_log_probabilities", "joint_log_probabilities", "log_density",
+    "log_likelihood", "responsibilities", "sample", "sample_chunks", "uniform",
+]  # fmt: skip
 
 #: Numbers in the largest temporary array of `sample`: 256 KiB, so that a block stays in the cache.
 _BLOCK = 1 << 15
+#: Size of a logit from which sums of logits may overflow.
+MAX_LOGIT = 1e300
 
 
 def gate_log_probabilities(G, x, gate=identity):
     """Return the logarithms of the gate's probabilities, log softmax_i(beta1_i' M(x) + beta0_i).
+
+    Raises TypeError or ValueError if `x` is empty, not finite or of another d, or the gate is unknown or not finite at
+    some point.
 
     Parameters
     ----------
@@ -53,65 +50,38 @@ def gate_log_probabilities(G, x, gate=identity):
     Returns
     -------
     ndarray, shape (..., k, m)
-        Logarithms; their exponentials sum to one over the atoms.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `x` is empty, not finite or of another d, or the gate is unknown or not finite at some point.
     """
-    x = as_covariates(x, d=G.d)
+    x = as_covariates(x, d=as_measure(G).d)
     return log_softmax(_affine(G.beta0, G.beta1, as_gate(gate)(x)), axis=-2)
 
 
 def expert_log_probabilities(G, x):
-    """Return the logarithms of the experts' class probabilities, log softmax_s(a_is + b_is' x).
-
-    Parameters and errors are those of `gate_log_probabilities`.
-
-    Returns
-    -------
-    ndarray, shape (..., k, K, m)
-        Logarithms; their exponentials sum to one over the classes.
-    """
-    x = as_covariates(x, d=G.d)
+    """Return log softmax_s(a_is + b_is' x), (..., k, K, m); `G` and `x` as in `gate_log_probabilities`."""
+    x = as_covariates(x, d=as_measure(G).d)
     return log_softmax(_affine(G.a, G.b, x), axis=-2)
 
 
 def joint_log_probabilities(G, x, gate=identity):
-    """Return log P(expert i, Y = s | x): the terms of the density before they are summed over the experts.
+    """Return log P(expert i, Y = s | x), (..., k, K, m), the terms of the density before they are summed over i.
 
-    Parameters and errors are those of `gate_log_probabilities`.
-
-    Returns
-    -------
-    ndarray, shape (..., k, K, m)
-        Logarithms; their exponentials sum to one over atoms and classes.
+    Parameters and errors are those of `gate_log_probabilities`; likewise below.
     """
     return gate_log_probabilities(G, x, gate)[..., None, :] + expert_log_probabilities(G, x)
 
 
 def log_density(G, x, gate=identity):
-    """Return the logarithm of the conditional density, log g_G(Y = s | x) (equations 1 and 8).
-
-    Parameters and errors are those of `gate_log_probabilities`.
-
-    Returns
-    -------
-    ndarray, shape (..., K, m)
-    """
+    """Return the logarithm of the conditional density, log g_G(Y = s | x) (equations 1 and 8), (..., K, m)."""
     return _log_sum_exp(joint_log_probabilities(G, x, gate), axis=-3)
 
 
 def density(G, x, gate=identity):
-    """Return the conditional density g_G(Y = s | x) (equations 1 and 8).
+    """Return the conditional density g_G(Y = s | x) (equations 1 and 8): probabilities of the classes.
 
     Parameters and errors are those of `gate_log_probabilities`.
 
     Returns
     -------
     ndarray, shape (..., K, m)
-        Probabilities; they sum to one over the classes.
     """
     return np.exp(log_density(G, x, gate))
 
@@ -119,14 +89,12 @@ def density(G, x, gate=identity):
 def responsibilities(G, x, gate=identity):
     """Return the posterior probabilities of the experts, P(expert i | Y = s, x).
 
-    By Bayes' rule these are the terms of the sum in equations 1 and 8, divided by the sum.
-
-    Parameters and errors are those of `gate_log_probabilities`.
+    They are the terms of the sum in equations 1 and 8, divided by the sum. Parameters and errors are those of
+    `gate_log_probabilities`.
 
     Returns
     -------
     ndarray, shape (..., k, K, m)
-        Probabilities; they sum to one over the atoms.
     """
     joint = joint_log_probabilities(G, x, gate)
     return np.exp(log_softmax(joint, axis=-3))
@@ -134,6 +102,9 @@ def responsibilities(G, x, gate=identity):
 
 def log_likelihood(G, data, gate=identity):
     """Return the log-likelihood (equation 2), sum over points l and classes s of w_sl log g_G(s | x_l).
+
+    Raises TypeError or ValueError if the shapes of `data` do not agree with each other and with d and K of the measure,
+    or the gate fails.
 
     Parameters
     ----------
@@ -149,29 +120,19 @@ def log_likelihood(G, data, gate=identity):
     -------
     ndarray, shape (...), or a float without batch axes
         A sum over the sample, not its mean.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the shapes of `data` do not agree with each other and with d and K of the measure, or the gate fails.
     """
     points, weights = (getattr(data, name, None) for name in ("points", "weights"))
     if points is None or weights is None:
         raise TypeError(message("data", "points and weights", f"{type(data).__name__}", "use WeightedPoints"))
-    points = as_covariates(points, "data.points", d=G.d)
+    points = as_covariates(points, "data.points", d=as_measure(G).d)
     weights = as_float_array(weights, "data.weights", shape=(..., G.K, len(points)))
     return (weights * log_density(G, points, gate)).sum(axis=(-2, -1))
 
 
 def uniform(low=0.0, high=1.0, d=1):
-    """Return a sampler ``f(rng, n)`` of n covariates (n, d), independent and uniform on a box, for `sample`.
+    """Return a sampler ``f(rng, n)`` of n covariates (n, d), uniform on a box, for `sample`.
 
-    Parameters
-    ----------
-    low, high : float or array_like, shape (d,)
-        Ends of the intervals, low < high.
-    d : int
-        Number of covariates.
+    The ends of its d intervals are numbers or arrays (d,), low < high.
     """
     low, high = as_interval(low, high, as_count(d, "d"))
     return partial(_uniform, low=low, high=high)
@@ -189,6 +150,9 @@ def sample(G, n, rng, *, covariates=None, gate=identity):
 
     The class is drawn by inversion of its distribution function given x: one uniform number for each point.
 
+    Raises TypeError or ValueError if `G` has batch axes, n < 1, `rng` is not a Generator that can spawn, or the
+    covariates are not finite or not of shape (n, d).
+
     Parameters
     ----------
     G : MixingMeasure
@@ -196,12 +160,11 @@ def sample(G, n, rng, *, covariates=None, gate=identity):
     n : int
         Number of points, at least 1.
     rng : numpy.random.Generator
-        Source of randomness. Two streams are spawned from it, one for the covariates and one for the classes:
-        hence it must come from a seed, as with ``numpy.random.default_rng(seed)``, and successive calls give
-        independent samples.
+        One that can spawn, as from ``numpy.random.default_rng(seed)``: covariates and classes have streams of their
+        own, spawned from it, and successive calls give independent samples.
     covariates : callable or array_like, optional
-        Either ``f(rng, n)`` that returns an array of shape (n, d), such as `uniform`, or the covariates
-        themselves, of shape (n, d), or (n,) when d = 1. Default: uniform on [0, 1]^d.
+        ``f(rng, n)`` that returns an array (n, d), such as `uniform`, or the covariates themselves, (n, d), or (n,)
+        when d = 1. Default: uniform on [0, 1]^d.
     gate : Gate, str or callable, optional
         The map M.
 
@@ -211,35 +174,18 @@ def sample(G, n, rng, *, covariates=None, gate=identity):
         Covariates.
     y : ndarray of int64, shape (n,)
         Classes in 1..K.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `G` has batch axes, n < 1, `rng` is not a Generator that can spawn, or the covariates are not finite or not
-        of shape (n, d).
     """
     n = as_count(n, "n")
     return next(sample_chunks(G, n, rng, chunk=n, covariates=covariates, gate=gate))
 
 
 def sample_chunks(G, n, rng, *, chunk=1 << 20, covariates=None, gate=identity):
-    """Draw the sample of `sample` piece by piece, in memory that does not grow with n.
+    """Draw the sample of `sample` in pieces (x, y) of at most `chunk` points, in memory that does not grow with n.
 
-    Covariates and classes come from two streams, so that the draws do not depend on the size of the pieces:
-    with equal generators, the concatenated pieces are the result of `sample`, for every `chunk`. Two provisos:
-    a callable of yours for `covariates` must draw its rows one after the other, as `uniform` does; and a class
-    may differ if its uniform number lies within rounding (about 1e-16) of a step of the distribution function.
-
-    Parameters
-    ----------
-    G, n, rng, covariates, gate
-        As in `sample`, and checked at the call; what `covariates` returns is checked for each piece.
-    chunk : int
-        Number of points of a piece, at least 1; the last piece may be shorter.
-
-    Yields
-    ------
-    x, y : ndarray, shape (c, d), and ndarray of int64, shape (c,), with c <= chunk
+    With equal generators the pieces together are the result of `sample`, for every `chunk`. Two provisos: a callable
+    of yours for `covariates` must draw its rows one after the other, as `uniform` does; and a class may differ if its
+    uniform number lies within rounding (about 1e-16) of a step of the distribution function. Arguments are those of
+    `sample`, checked at the call; what `covariates` returns is checked for each piece.
     """
     single(G)
     n, chunk, gate = as_count(n, "n"), as_count(chunk, "chunk"), as_gate(gate)
@@ -293,6 +239,10 @@ def _sample_classes(G, x, rng, gate):
 
 def _affine(intercept, slope, x):
     """Return intercept + slope' x: (..., c) and (..., c, d) at (m, d) give (..., c, m)."""
+    largest = np.abs(slope).max(initial=0.0), max(x.max(initial=0.0), -x.min(initial=0.0))
+    if float(largest[0]) * float(largest[1]) > MAX_LOGIT or np.abs(intercept).max(initial=0.0) > MAX_LOGIT:
+        got = f"slopes up to {largest[0]:.3g}, x up to {largest[1]:.3g}"
+        raise ValueError(message("x", "logits that do not overflow", got, "choose another unit for x"))
     # For d = 1 the product of matrices is an outer product, which NumPy computes faster by broadcasting.
     logits = slope * x.T if x.shape[1] == 1 else slope @ x.T
     logits += intercept[..., None]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import lsq_linear
 
-__all__ = ["Logit", "log_softmax", "maximise", "second_moments"]
+__all__ = ["Logit", "maximise", "second_moments"]
 
 # Predicted gain, relative to the sample's size, below which a Newton step is the last one: what it leaves is of the
 # order of the gain's square.
@@ -55,7 +55,7 @@ class Logit:
         """Evaluate the models with the given coefficients (C, B, q) on a design (m, q)."""
         C, B, q = coefficients.shape
         logits = (coefficients.reshape(C * B, q) @ design.T).reshape(C, B, -1)
-        return cls(coefficients, *log_softmax(logits))
+        return cls(coefficients, *_log_softmax(logits))
 
     def take(self, index: np.ndarray) -> Logit:
         """The models at the given positions of the batch (copied)."""
@@ -68,8 +68,8 @@ class Logit:
         self.prob[:, index] = other.prob
 
 
-def log_softmax(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Log-softmax and softmax over the first axis.  ``logits`` is overwritten."""
+def _log_softmax(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log-softmax and softmax over the first axis, with one exponential for both.  ``logits`` is overwritten."""
     logits -= logits.max(axis=0)
     prob = np.exp(logits)
     total = prob.sum(axis=0)

@@ -36,7 +36,7 @@ import numpy as np
 from .checks import as_count, as_float_array, message
 from .data import WeightedPoints
 from .gates import Gate, as_gate, identity
-from .measure import DEFAULT_THETA, MixingMeasure, Theta
+from .measure import DEFAULT_THETA, MixingMeasure, Theta, as_measure
 from .model import density, log_likelihood
 from .results import COMPRESSION_TOL, FitResult, along, check_start, missing_classes, sample_positions
 from .second_order import TINY, Likelihood
@@ -83,9 +83,7 @@ def log_likelihood_difference(G, G_reference, data, gate=identity):
     if not isinstance(data, WeightedPoints):
         raise TypeError(message("data", "WeightedPoints", type(data).__name__, "take points() of compressed data"))
     for measure, name in ((G, "G"), (G_reference, "G_reference")):
-        if not isinstance(measure, MixingMeasure):
-            raise TypeError(message(name, "a MixingMeasure", f"a {type(measure).__name__}", "build one first"))
-        if (measure.K, measure.d) != (data.K, data.d):
+        if (as_measure(measure, name).K, measure.d) != (data.K, data.d):
             expected, got = f"K = {data.K} and d = {data.d}, as in data", f"K = {measure.K} and d = {measure.d}"
             raise ValueError(message(name, expected, got, "make the two agree"))
     shapes = G.batch_shape, G_reference.batch_shape, data.batch_shape

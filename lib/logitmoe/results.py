@@ -9,21 +9,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from .checks import as_count, as_float_array, message
-from .data import WeightedPoints
-from .measure import MixingMeasure, Theta
+from .checks import as_count, as_number, broadcast_shapes, message
+from .data import WeightedPoints, select
+from .measure import MixingMeasure, Theta, as_measure, as_theta
 
 __all__ = [
-    "COMPRESSION_TOL",
-    "FACE",
-    "FitResult",
-    "StoppingRule",
-    "Trace",
-    "along",
-    "check_start",
-    "missing_classes",
+    "COMPRESSION_TOL", "FACE", "FitResult", "StoppingRule", "Trace", "along", "check_start", "missing_classes",
     "sample_positions",
-]
+]  # fmt: skip
 
 #: Estimated relative error of a compressed log-likelihood above which this does not count as accurate.
 COMPRESSION_TOL = 1e-9
@@ -39,6 +32,8 @@ MAX_NAMES = 6
 class StoppingRule:
     r"""When an EM run is declared converged, and after how many iterations it is given up.
 
+    Raises TypeError or ValueError if a value is not one of these.
+
     Parameters
     ----------
     name : {"absolute", "relative", "parameters"}
@@ -50,11 +45,6 @@ class StoppingRule:
         Non-negative.  Zero runs on until nothing changes any more.
     max_iter : int, default 2000
         At least 1.  Both defaults are those of Appendix D, which does not say which rule its criterion is.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, ``tol`` is negative or not finite, or ``max_iter`` is below 1.
     """
 
     name: str = "relative"
@@ -65,10 +55,7 @@ class StoppingRule:
         if self.name not in ("absolute", "relative", "parameters"):
             expected = "'absolute', 'relative' or 'parameters'"
             raise ValueError(message("name", expected, repr(self.name), "choose the quantity whose change is small"))
-        tol = float(as_float_array(self.tol, "tol", ndim=0))
-        if tol < 0.0:
-            raise ValueError(message("tol", "a number >= 0", tol, "pass e.g. 1e-6"))
-        object.__setattr__(self, "tol", tol)
+        object.__setattr__(self, "tol", as_number(self.tol, "tol", "a number >= 0", "pass e.g. 1e-6", least=0.0))
         object.__setattr__(self, "max_iter", as_count(self.max_iter, "max_iter"))
 
     def met(self, before: np.ndarray, after: np.ndarray, step: np.ndarray) -> np.ndarray:
@@ -138,11 +125,9 @@ class FitResult:
     @property
     def duplicate_atoms(self) -> np.ndarray:
         """Whether two atoms of a fit are equal to 1e-8 in (beta1, a, b): one of them could be merged away."""
-        G = self.measure
-        slopes = G.b.reshape(*G.batch_shape, G.k, G.K * G.d)  # no -1: a batch may be empty
-        atoms = np.concatenate([G.beta1, G.a, slopes], axis=-1)
+        atoms = self.measure.atom_vectors()
         gap = np.abs(atoms[..., :, None, :] - atoms[..., None, :, :]).max(axis=-1)
-        return (gap + 2.0 * np.eye(G.k) < 1e-8).any(axis=(-1, -2))
+        return (gap + 2.0 * np.eye(self.measure.k) < 1e-8).any(axis=(-1, -2))
 
     def __getitem__(self, index):
         """The fits at an index of the batch axes."""
@@ -151,7 +136,7 @@ class FitResult:
             if isinstance(value, (MixingMeasure, Trace)):
                 new[name] = value[index]
             elif isinstance(value, (np.ndarray, np.generic)):
-                new[name] = picked(value, shape, index)
+                new[name] = select(value, shape, index)
         return replace(self, **new)
 
     def with_fits(self, mask: np.ndarray, part):
@@ -171,6 +156,8 @@ class FitResult:
         if not -len(shape) <= axis < len(shape):
             expected = f"one of the {len(shape)} batch axes of shape {shape}"
             raise ValueError(message("axis", expected, axis, "pass a batch of fits to choose from"))
+        if not shape[axis]:
+            raise ValueError(message("axis", "an axis of at least one fit", f"shape {shape}", "begin with some starts"))
         height = self.log_likelihoods_along(axis)
         winner = np.expand_dims(height.argmax(axis=axis), axis)
         agree = (height >= height.max(axis=axis, keepdims=True) - AGREEMENT).sum(axis=axis)
@@ -233,9 +220,9 @@ class Trace:
     def __getitem__(self, index) -> Trace:
         """The traces of the fits at an index of the batch axes."""
         *shape, length = self.log_likelihood.shape
-        log_likelihood, measure = picked(self.log_likelihood, shape, index), self.measure
+        log_likelihood, measure = select(self.log_likelihood, shape, index), self.measure
         if measure is not None:
-            measure = measure.reshape((prod(shape), length))[picked(np.arange(prod(shape)), shape, index)]
+            measure = measure.reshape((prod(shape), length))[select(np.arange(prod(shape)), shape, index)]
         return Trace(log_likelihood, measure)
 
     def with_fits(self, mask: np.ndarray, part: Trace) -> Trace:
@@ -246,12 +233,6 @@ class Trace:
         if self.measure is None:
             return Trace(log_likelihood)
         return Trace(log_likelihood, merged(self.measure[..., old], mask, part.measure[..., new]))
-
-
-def picked(array: np.ndarray, shape, index) -> np.ndarray:
-    """The rows of an array (*shape, ...) at an index that reaches these axes only."""
-    rows = np.arange(prod(shape)).reshape(shape)[index]
-    return np.reshape(array, (prod(shape), *np.shape(array)[len(shape) :]))[rows]
 
 
 def merged(old, mask: np.ndarray, new):
@@ -293,10 +274,8 @@ def check_start(data, start: MixingMeasure, theta: Theta, name: str = "start") -
     if not (isinstance(data, WeightedPoints) or hasattr(data, "solve")):
         remedy = "make it with WeightedPoints.from_labels(x, y) or compress(x, y)"
         raise TypeError(message("data", "WeightedPoints or ChebyshevMoments", type(data).__name__, remedy))
-    if not isinstance(start, MixingMeasure):
-        raise TypeError(message(name, "a MixingMeasure", type(start).__name__, "build one, e.g. with random_start"))
-    if not isinstance(theta, Theta):
-        raise TypeError(message("theta", "a Theta", type(theta).__name__, "pass e.g. Theta.cube(10.0)"))
+    as_measure(start, name)
+    as_theta(theta)
     for letter, meaning in (("K", "classes"), ("d", "covariates")):
         have, want = getattr(start, letter), getattr(data, letter)
         if have != want:
@@ -310,8 +289,4 @@ def check_start(data, start: MixingMeasure, theta: Theta, name: str = "start") -
     if np.any(outside):
         got = f"{np.count_nonzero(outside)} of {outside.size} outside"
         raise ValueError(message(name, f"parameters inside {theta}", got, f"widen theta, or pass theta.clip({name})"))
-    try:
-        return np.broadcast_shapes(data.batch_shape, start.batch_shape)
-    except ValueError:
-        expected, got = f"batch axes that broadcast against {data.batch_shape}, those of data", start.batch_shape
-        raise ValueError(message(name, expected, got, "give the starts their own axis")) from None
+    return broadcast_shapes(f"data and {name}", data.batch_shape, start.batch_shape)

@@ -1,4 +1,4 @@
-"""Further pairs of different mixing measures with one density: the ones that modified gates do not remove.
+"""Further pairs of different mixing measures with one density: four that modified gates do not remove, and one more.
 
 In the manner of :mod:`replication.pairs`: each function returns a pair with parameters of the caller's choice, its
 docstring has the proof and the condition that excludes the pair, and which assumptions the pair satisfies is computed.
@@ -7,6 +7,7 @@ All have two classes. An affine function of d covariates is given as one array (
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from math import pi
 
@@ -17,9 +18,26 @@ from logitmoe.checks import as_float_array, message
 from logitmoe.gates import Gate, identity
 from logitmoe.measure import MixingMeasure
 
-from .pairs import Counterexample
+from .pairs import (
+    Counterexample,
+    affine_split_K3,
+    antipodal_pair,
+    constant_split,
+    exchange,
+    gating_copies,
+    swap,
+    translation,
+)
 
-__all__ = ["doubling", "equal_experts", "mobius_gate", "mobius_gate_pair", "unequal_antipodal_pair"]
+__all__ = [
+    "doubling",
+    "equal_experts",
+    "known_pairs",
+    "mobius_gate",
+    "mobius_gate_pair",
+    "parallel_lines",
+    "unequal_antipodal_pair",
+]
 
 
 def doubling(u=(0.5, 2.0), v=(-1.0, 1.0), gate=identity):
@@ -201,6 +219,67 @@ def mobius_gate_pair(t=2.0):
     )
 
 
+def parallel_lines(u=(0.5, 2.0), shifts=(1.0, -0.5), gate=identity):
+    """Turn the gate into an expert where gate and experts have one slope (K = 2, k* = 2, k = 3, standard gate).
+
+    Proof. Let the gate's logit be u and the experts' logits u + d1 and u + d2, with d1, d2 and 0 distinct. Write w =
+    exp(u), p = exp(-d1), q = exp(-d2), and h1, h2, h for sigma(u + d1) - g, sigma(u + d2) - g, sigma(u) - g. Then
+
+        w h1 + h2 = 0                                                 (the definition of g),
+        (1 - p) w^2 h1 + (q - p) w h + p (q - 1) h2 = 0               (by computation).
+
+    If 0 lies between d1 and d2, the coefficients of the second line have one sign: they are the gates of three atoms
+    with the density g and the experts u + d1, u, u + d2. If d2 lies between 0 and d1, put h2 = -w h1, and if d1 lies
+    between 0 and d2, w h1 = -h2: the coefficients have one sign then, two atoms share an expert, the third has u.
+
+    In the first case the other measure meets all conditions of Section 1 on a truth, with distinct gate slopes and no
+    constant expert. The proof needs u, affine in M(x), to be affine in x as well, as it is for an affine M. Excluded by
+    truths whose three lines are not parallel.
+
+    Parameters
+    ----------
+    u : (float, float or array (d,))
+        Intercept and slope of the gate's logit; the slope is not zero.
+    shifts : (float, float)
+        d1 and d2.
+    gate : Gate, str or callable
+        To see what happens with another gate; the densities are then not equal.
+
+    Returns
+    -------
+    Counterexample
+        ``measure`` has two atoms, ``other`` three.
+
+    Raises
+    ------
+    ValueError
+        If the slope is zero, or d1, d2 and 0 are not distinct.
+    """
+    intercept = float(as_float_array(u[0], "u", ndim=0))
+    slope, shifts = np.atleast_1d(as_float_array(u[1], "u")), as_float_array(shifts, "shifts", shape=(2,))
+    if not slope.any():
+        raise ValueError(message("u", "a slope that is not zero", f"{u}", "tilt the line"))
+    if len({0.0, *shifts}) < 3:
+        raise ValueError(message("shifts", "two different numbers, not 0", f"{shifts}", "move one line"))
+    p, q = np.exp(-shifts)
+    one, two = (intercept + shift for shift in shifts)
+    masses, powers, experts = {  # of w, by the place of the number in the middle among 0, d1, d2
+        0: ((1 - p, q - p, p * (q - 1)), (2, 1, 0), (one, intercept, two)),
+        1: ((p - 1, p * (q - 1), q - p), (1, 0, 1), (two, two, intercept)),
+        2: ((1 - p, p * (1 - q), q - p), (1, 0, 0), (one, one, intercept)),
+    }[int(np.argsort([0.0, *shifts])[1])]
+    powers = np.array(powers)
+    other = np.log(np.abs(np.array(masses) / (q - p))) + powers * intercept
+    return Counterexample(
+        "parallel lines",
+        _one_slope([intercept, 0.0], np.array([1, 0]), [one, two], slope),
+        _one_slope(other, powers, experts, slope),
+        gate,
+        "Proposition 2.1 and Theorem 3.1 for K = 2, k* = 2 and k >= 3 with the standard gate, in Regime 1:"
+        " densities equal, D_2 positive in every gauge",
+    )
+
+
 def equal_experts(step=0.5, experts=((-1.0, 2.0), (1.0, -1.0)), gate=identity):
     """Atoms that share experts: two measures of five atoms with one density (K = 2, k = k* = 5, every gate).
 
@@ -249,6 +328,37 @@ def equal_experts(step=0.5, experts=((-1.0, 2.0), (1.0, -1.0)), gate=identity):
     )
 
 
+def known_pairs(gate=None):
+    """Every construction of the book that gives two measures with one density, once each with its defaults.
+
+    Parameters
+    ----------
+    gate : Gate, str or callable, optional
+        The gate of all pairs. Default: M(x) = x, and for the Möbius pair its own gate; then all densities are equal.
+
+    Returns
+    -------
+    dict of str to Counterexample
+        By name, in the gauge of Section 1 (beta0_k = 0 and beta1_k = 0) but for the translation.
+    """
+    own = identity if gate is None else gate
+    halves = [constant_split(probabilities=[p, 1.0 - p], gate=own).other for p in (0.6, 0.9)]
+    made = [
+        constant_split(gate=own),
+        Counterexample("two splits", *halves, own, "Propositions 2.1 and 4.2 and Theorem 4.4 for k = k* = 3, Regime 2"),
+        affine_split_K3(gate=own),
+        gating_copies(gate=own),
+        antipodal_pair(gate=own),
+        unequal_antipodal_pair(gate=own),
+        swap(gate=own),
+        exchange(gate=own),
+        parallel_lines(gate=own),
+        doubling(gate=own),
+        mobius_gate_pair() if gate is None else replace(mobius_gate_pair(), gate=own),
+    ]
+    return {pair.name: pair for pair in [translation(gate=own), *(pair.in_gauge("last") for pair in made)]}
+
+
 def _mobius(x, shift):
     # log(1 + e^x) - log(e^shift + e^x) = log(1 - (1 - e^-shift) sigma(shift - x)): no difference of large numbers
     return np.log1p(np.expm1(-shift) * expit(shift - x))
@@ -267,3 +377,10 @@ def _tilted(line, name, like=None):
     if not line[1:].any():
         raise ValueError(message(name, "a slope that is not zero", f"{line[1:]}", "tilt it"))
     return line
+
+
+def _one_slope(beta0, powers, a, slope):
+    """Measure with K = 2 whose gate slopes are multiples of the one slope of its experts."""
+    a = np.stack([a, np.zeros(len(a))], axis=-1)
+    b = np.broadcast_to(np.stack([slope, 0.0 * slope]), (len(a), 2, len(slope)))
+    return MixingMeasure(beta0, powers[:, None] * slope, a, b)

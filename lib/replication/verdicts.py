@@ -59,6 +59,7 @@ BOXES = {
     SUPPORTED: "hint",
     NOT_SUPPORTED: "caution",
 }
+#: The classes of verdicts.
 VERDICTS = tuple(BOXES)
 #: The numbered objects of the paper that a complete ledger judges, and its unnumbered examples and implications.
 NUMBERED = (

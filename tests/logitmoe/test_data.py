@@ -20,7 +20,8 @@ from logitmoe import (
     sample,
 )
 from logitmoe import compression as data_module
-from logitmoe.compression import chebyshev_order, compress_chunks, compression_error
+from logitmoe.chebyshev import chebyshev_order
+from logitmoe.compression import compress_chunks, compression_error
 from logitmoe.model import log_density
 
 

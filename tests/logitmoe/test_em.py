@@ -344,14 +344,13 @@ def test_extreme_parameters_stay_finite():
 
 def test_fit_says_whether_its_starts_agree():
     x, y = draw(CLEAR, 400, 62, -3.0, 3.0)
-    options = dict(starts=6, sd=2.0, stopping=StoppingRule("absolute", 1e-9, 5_000), acceleration="squarem")
-    one = fit(x, y, 1, rng=np.random.default_rng(63), **options)  # concave: one maximum
+    one = fit(x, y, 1, rng=np.random.default_rng(63), starts=6)  # concave: one maximum
     assert one.n_starts == one.n_agree == 6
     assert "starts: 6; within 0.1 nats of the best: 6, itself included" in one.summary()
     assert one.summary().startswith("1 fit, 1 expert, 2 classes, fitted to the points\n")
     # Nearly no step, far from each other: they do not agree.
-    options |= dict(stopping=StoppingRule("absolute", 1e-9, 1))
-    two = fit(x, y, 2, rng=np.random.default_rng(63), **options)
+    start = random_start(2, 2, 1, np.random.default_rng(63), size=6, sd=2.0)
+    two = em(WeightedPoints.from_labels(x, y), start, stopping=StoppingRule("absolute", 1e-9, 1)).best()
     assert two.n_agree < 6
     assert f"starts: 6; within 0.1 nats of the best: {two.n_agree}, itself included" in two.summary()
 
@@ -476,33 +475,33 @@ def test_starts_are_held_to_theta_and_reproducible():
 
 def test_fit_raw_and_compressed():
     x, y = draw(CLEAR, 6_000, 80, -3.0, 3.0)
-    rule = StoppingRule("absolute", 1e-6, 3_000)
+    start = random_start(2, 2, 1, np.random.default_rng(81), size=4)
     results = [
-        fit(x, y, 2, rng=np.random.default_rng(81), starts=4, sd=2.0, stopping=rule, compressed=c)
-        for c in (False, True)
+        em(WeightedPoints.from_labels(x, y), start).best(),
+        fit(x, y, 2, rng=np.random.default_rng(81), starts=4),
     ]
     assert all(isinstance(r, EMResult) and r.log_likelihood.shape == () for r in results)
     assert results[0].nodes is None and results[1].nodes is not None
     assert results[0].log_likelihood == pytest.approx(results[1].log_likelihood, rel=1e-8)
     assert "2 classes, fitted to the points\n" in results[0].summary()
     assert f"2 classes, fitted on {results[1].nodes} Chebyshev nodes\n" in results[1].summary()
-    assert fit(x[:10], y[:10], 2, rng=np.random.default_rng(0), stopping=rule).nodes is None
+    assert fit(x[:10], y[:10], 2, rng=np.random.default_rng(0)).nodes is None
 
 
 def test_fit_takes_more_nodes_and_then_the_points_only_where_it_must(monkeypatch):
     x, y = draw(CLEAR, 6_000, 84, -8.0, 8.0)  # on this interval its slopes need hundreds of nodes
     data, fitted = WeightedPoints.from_labels(x, y, 2), []
 
-    def run(limit, max_iter=3_000, **options):
+    def run(limit, max_iter=3_000):
         monkeypatch.setattr("logitmoe.fitting.COMPRESS_ORDER", limit)
-        rule = StoppingRule("absolute", 1e-6, max_iter)
-        return fit(x, y, 2, rng=np.random.default_rng(85), starts=4, stopping=rule, **options)
 
-    def spy(data, start, **options):
-        fitted.append((type(data), start.batch_shape))
-        return em(data, start, **options)
+        def spy(data, start, **options):
+            fitted.append((type(data), start.batch_shape))
+            return em(data, start, stopping=StoppingRule("absolute", 1e-6, max_iter), **options)
 
-    monkeypatch.setattr("logitmoe.fitting.em", spy)
+        monkeypatch.setattr("logitmoe.fitting.em", spy)
+        return fit(x, y, 2, rng=np.random.default_rng(85), starts=4)
+
     nodes = run(512)
     assert fitted == [(ChebyshevMoments, (4,))]
     assert nodes.nodes > 128 and nodes.compression_error < 1e-9
@@ -516,11 +515,13 @@ def test_fit_takes_more_nodes_and_then_the_points_only_where_it_must(monkeypatch
     assert mixed.log_likelihood == pytest.approx(nodes.log_likelihood, rel=1e-8)
     assert mixed.n_agree == nodes.n_agree == 2
 
-    brief = [run(32, 10, compressed=c) for c in (None, False, True)]
-    assert brief[0].nodes == 0 and brief[0].measure.allclose(brief[1].measure, atol=0.0)
-    assert "fitted on 32 Chebyshev nodes\n" in brief[2].summary()  # as asked for, but it says so
-    assert "1 with an estimated relative compression error up to" in brief[2].summary()
-    assert "compression error" not in brief[0].summary() + brief[1].summary() + nodes.summary()
+    brief, rule = run(32, 10), StoppingRule("absolute", 1e-6, 10)
+    start = random_start(2, 2, 1, np.random.default_rng(85), size=4)
+    assert brief.nodes == 0 and brief.measure.allclose(em(data, start, stopping=rule).best().measure, atol=0.0)
+    few = em(compress(x, y, 2, domain=(float(x.min()), float(x.max())), p=32), start, stopping=rule).best()
+    assert "fitted on 32 Chebyshev nodes\n" in few.summary()  # as asked for, but it says so
+    assert "1 with an estimated relative compression error up to" in few.summary()
+    assert "compression error" not in brief.summary() + nodes.summary()
 
 
 # Bad input

@@ -87,9 +87,7 @@ def test_score_has_mean_zero_and_ignores_gauge_and_reference():
 
 
 def test_score_is_finite_for_steep_measures():
-    G = MixingMeasure(
-        [0.0, 0.0], [[700.0], [0.0]], [[300.0, 0.0], [-300.0, 0.0]], [[[400.0], [0.0]], [[9.0], [0.0]]]
-    )
+    G = MixingMeasure([0.0, 0.0], [[700.0], [0.0]], [[300.0, 0.0], [-300.0, 0.0]], [[[400.0], [0.0]], [[9.0], [0.0]]])
     assert np.isfinite(score(G, np.linspace(-1, 1, 41))).all()
 
 
@@ -97,9 +95,7 @@ def test_information_is_the_mean_product_of_scores():
     rng = np.random.default_rng(1)
     G, x = random_measure(rng, 2, 3, 2), rng.normal(size=(6, 2))
     values, g = score(G, x, "sin"), density(G, x, "sin")
-    expected = sum(
-        g[s, i] * np.outer(values[s, i], values[s, i]) / len(x) for s in range(3) for i in range(len(x))
-    )
+    expected = sum(g[s, i] * np.outer(values[s, i], values[s, i]) / len(x) for s in range(3) for i in range(len(x)))
     J = fisher_information(G, sample_design(x), "sin")
     np.testing.assert_allclose(J, expected, rtol=1e-11, atol=1e-14)
     R = fisher_root(G, sample_design(x), "sin")
@@ -146,9 +142,7 @@ def test_double_precision_agrees_with_fifty_digits(truth, gate):
     np.testing.assert_allclose(standard_errors(truth, DESIGN, gate), errors, rtol=1e-7)
     scale = np.outer(errors, errors)  # correlations then
     np.testing.assert_allclose(covariance(truth, DESIGN, gate) / scale, inverse / scale, atol=1e-7)
-    np.testing.assert_allclose(
-        fisher_information(truth, DESIGN, gate), np.array(J.tolist(), dtype=float), rtol=1e-11
-    )
+    np.testing.assert_allclose(fisher_information(truth, DESIGN, gate), np.array(J.tolist(), dtype=float), rtol=1e-11)
 
 
 def test_the_designs_of_the_paper_are_nearly_singular():
@@ -158,10 +152,7 @@ def test_the_designs_of_the_paper_are_nearly_singular():
     assert standard_errors(TABLE_2, DESIGN, n=1e10).max() == pytest.approx(0.8226, rel=1e-3)
     # The gate decides: two orders of magnitude between sigmoid and x^3.
     assert (
-        standard_errors(TABLE_2, DESIGN, power(3)).max()
-        < 1e4
-        < 1e6
-        < standard_errors(TABLE_2, DESIGN, "sigmoid").max()
+        standard_errors(TABLE_2, DESIGN, power(3)).max() < 1e4 < 1e6 < standard_errors(TABLE_2, DESIGN, "sigmoid").max()
     )
 
 
@@ -183,9 +174,7 @@ def test_rank_at_a_split_constant_expert(gate, rank):
     assert (found.rank, found.singular_values.shape[-1]) == (rank, 10)
     assert found.gap > 1e5
     errors = standard_errors(split, DESIGN, gate)
-    finite = [
-        n for n, e in zip(MixingMeasure.parameter_names(3, 2, 1), errors, strict=True) if np.isfinite(e)
-    ]
+    finite = [n for n, e in zip(MixingMeasure.parameter_names(3, 2, 1), errors, strict=True) if np.isfinite(e)]
     # Masses and levels of the two halves are undetermined; the expert that is not constant is determined.
     assert {"a[1,1]", "b[1,1,1]"} <= set(finite) and not {"beta0[2]", "a[2,1]", "a[3,1]"} & set(finite)
 

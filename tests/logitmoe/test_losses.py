@@ -19,7 +19,7 @@ from logitmoe import (
 from logitmoe.divergences import kullback_leibler
 from logitmoe.losses import (
     _infimum_d1,
-    _infimum_multistart,
+    _infimum_search,
     _pairs,
     voronoi_cells,
     voronoi_loss_parts,
@@ -42,9 +42,7 @@ def binary(atoms):
     """K = 2, d = 1, from rows (mass, beta1, a, b)."""
     mass, beta1, a, b = np.array(atoms, dtype=float).T
     zero = np.zeros_like(a)
-    return MixingMeasure(
-        np.log(mass), beta1[:, None], np.stack([a, zero], -1), np.stack([b, zero], -1)[..., None]
-    )
+    return MixingMeasure(np.log(mass), beta1[:, None], np.stack([a, zero], -1), np.stack([b, zero], -1)[..., None])
 
 
 # By hand. True atoms (mass, beta1, a, b) and fitted ones:
@@ -169,9 +167,7 @@ def test_infimum_and_named_gauges_do_not_see_a_translation(seed, k, k_true, r, d
     G, H = random_measure(rng, k, 3, d), random_measure(rng, k_true, 3, d)
     moved = G.translate(rng.normal(), rng.normal(size=d))
     for gauge in ("last", "mean"):
-        assert voronoi_loss(moved, H, r, gauge=gauge) == pytest.approx(
-            voronoi_loss(G, H, r, gauge=gauge), rel=1e-9
-        )
+        assert voronoi_loss(moved, H, r, gauge=gauge) == pytest.approx(voronoi_loss(G, H, r, gauge=gauge), rel=1e-9)
     # For d > 1 the search is numerical, so the two runs agree only as well as it converges.
     rel = 1e-10 if d == 1 else 1e-5
     infimum = voronoi_loss(G, H, r, gauge="infimum")
@@ -219,10 +215,7 @@ def test_infimum_equals_brute_force_for_one_covariate(seed, r):
     # The fitted atoms scatter around the true ones, so that the infimum is not simply the limit of no mass.
     H = random_measure(rng, 3, spread=1.0)
     G = MixingMeasure(
-        *(
-            v[[0, 0, 1, 2]] + 0.15 * rng.normal(size=v[[0, 0, 1, 2]].shape)
-            for v in (H.beta0, H.beta1, H.a, H.b)
-        )
+        *(v[[0, 0, 1, 2]] + 0.15 * rng.normal(size=v[[0, 0, 1, 2]].shape) for v in (H.beta0, H.beta1, H.a, H.b))
     ).translate(0.7, -1.3)
     infimum = float(voronoi_loss(G, H, r, gauge="infimum"))
     assert infimum < 0.9 * H.mass.sum()
@@ -237,10 +230,7 @@ def test_infimum_equals_brute_force_for_two_covariates(seed, r):
     rng = np.random.default_rng(100 + seed)
     H = random_measure(rng, 3, d=2, spread=1.0)
     G = MixingMeasure(
-        *(
-            v[[0, 1, 1, 2]] + 0.15 * rng.normal(size=v[[0, 1, 1, 2]].shape)
-            for v in (H.beta0, H.beta1, H.a, H.b)
-        )
+        *(v[[0, 1, 1, 2]] + 0.15 * rng.normal(size=v[[0, 1, 1, 2]].shape) for v in (H.beta0, H.beta1, H.a, H.b))
     ).translate(0.3, [0.4, -0.8])
     infimum = float(voronoi_loss(G, H, r, gauge="infimum"))
     assert infimum < 0.9 * H.mass.sum()
@@ -258,7 +248,7 @@ def test_search_over_assignments_finds_the_exact_infimum_for_one_covariate(r):
         G, H = random_measure(rng, k), random_measure(rng, k_true)
         G, H = (MixingMeasure(m.beta0, m.beta1, 0.2 * m.a, 0.2 * m.b) for m in (G, H))
         pairs = _pairs(G, H, r)
-        assert _infimum_multistart(pairs).total == pytest.approx(float(_infimum_d1(pairs).total), rel=1e-6)
+        assert _infimum_search(pairs).total == pytest.approx(float(_infimum_d1(pairs).total), rel=1e-6)
 
 
 def test_infimum_can_be_the_limit_in_which_the_fitted_mass_vanishes():
@@ -315,11 +305,7 @@ def constant(p):
 
 @pytest.mark.parametrize("K", [2, 3])
 def test_distances_of_constant_densities_have_their_closed_form(K):
-    p, q = (
-        (np.array([0.2, 0.8]), np.array([0.5, 0.5]))
-        if K == 2
-        else (np.array([0.1, 0.3, 0.6]), np.full(3, 1 / 3))
-    )
+    p, q = (np.array([0.2, 0.8]), np.array([0.5, 0.5])) if K == 2 else (np.array([0.1, 0.3, 0.6]), np.full(3, 1 / 3))
     G, H = constant(p), constant(q)
     assert total_variation(G, H, DESIGN) == pytest.approx(0.5 * np.abs(p - q).sum(), rel=1e-13)
     assert hellinger(G, H, DESIGN) == pytest.approx(np.sqrt(1 - np.sqrt(p * q).sum()), rel=1e-13)
@@ -333,20 +319,14 @@ def test_distances_agree_with_adaptive_quadrature():
     )
 
     def average(function):
-        return quad(
-            lambda x: function(*(density(m, [x])[:, 0] for m in (G, H))), 0, 1, epsabs=1e-12, limit=400
-        )[0]
+        return quad(lambda x: function(*(density(m, [x])[:, 0] for m in (G, H))), 0, 1, epsabs=1e-12, limit=400)[0]
 
-    assert total_variation(G, H, DESIGN) == pytest.approx(
-        average(lambda g, h: np.abs(g - h).sum() / 2), rel=1e-5
-    )
+    assert total_variation(G, H, DESIGN) == pytest.approx(average(lambda g, h: np.abs(g - h).sum() / 2), rel=1e-5)
     assert hellinger(G, H, DESIGN) == pytest.approx(
         average(lambda g, h: np.sqrt(((g**0.5 - h**0.5) ** 2).sum() / 2)), rel=1e-5
     )
     # No kinks here, so that the quadrature is exact to rounding.
-    assert kullback_leibler(G, H, DESIGN) == pytest.approx(
-        average(lambda g, h: (g * np.log(g / h)).sum()), rel=1e-9
-    )
+    assert kullback_leibler(G, H, DESIGN) == pytest.approx(average(lambda g, h: (g * np.log(g / h)).sum()), rel=1e-9)
 
 
 @given(SEEDS, st.integers(2, 4), st.integers(1, 2), st.sampled_from(["identity", "tanh"]))

@@ -6,9 +6,17 @@ import pytest
 import sympy as sp
 
 from logitmoe import MixingMeasure, total_variation, uniform_design
-from replication.chapters.modified_gating import certified_rank, conic_ratio
+from replication.chapters.modified_gating import conic_ratio
 from replication.pairs import Counterexample, swap
-from replication.pairs_modified import doubling, equal_experts, mobius_gate, mobius_gate_pair, unequal_antipodal_pair
+from replication.pairs_modified import (
+    doubling,
+    equal_experts,
+    mobius_gate,
+    mobius_gate_pair,
+    parallel_lines,
+    unequal_antipodal_pair,
+)
+from replication.ranks import certified_rank
 
 GRID = np.linspace(-4.0, 4.0, 801)
 DESIGN = uniform_design()
@@ -249,3 +257,47 @@ def test_refusals(call, text):
 def test_the_pairs_are_measures_of_the_library():
     for example in (doubling(), unequal_antipodal_pair(), mobius_gate_pair(), equal_experts()):
         assert isinstance(example.measure, MixingMeasure) and "4.2" in example.refutes
+
+
+# Parallel lines
+
+ORDERS = [(1.0, -0.5), (-0.25, 0.5), (1.0, 0.5), (-1.0, -0.5), (0.5, 1.0), (-0.5, -1.0)]
+
+
+@pytest.mark.parametrize("shifts", ORDERS)
+def test_parallel_lines_have_equal_densities(shifts):
+    pair = parallel_lines(shifts=shifts)
+    assert pair.density_gap(GRID) < 1e-14
+    assert pair.separation() > 0.05
+    assert (pair.measure.k, pair.other.k) == (2, 3)
+    several = parallel_lines(u=(0.5, [2.0, -1.0]), shifts=shifts)
+    assert several.density_gap(np.random.default_rng(0).uniform(-1.0, 1.0, (200, 2))) < 1e-14
+
+
+def test_parallel_lines_need_an_affine_gate():
+    assert parallel_lines(gate="tanh").density_gap(GRID) > 1e-3
+
+
+def test_parallel_lines_in_exact_algebra():
+    w, p, q = sp.symbols("w p q", positive=True)
+    one, two, third = w / (w + p), w / (w + q), w / (w + 1)
+    g = (w * one + two) / (w + 1)
+    assert sp.cancel((1 - p) * w**2 * (one - g) + (q - p) * w * (third - g) + p * (q - 1) * (two - g)) == 0
+
+
+@pytest.mark.parametrize("shifts", ORDERS[:1])
+def test_parallel_lines_are_admissible_truths(shifts):
+    flags = parallel_lines(shifts=shifts).in_gauge("last").assumptions
+    asked = ["last gate is zero", "experts pairwise distinct", "Regime 1", "gate slopes pairwise distinct"]
+    asked += ["some beta1 is not zero", "class slopes of each expert pairwise distinct"]
+    assert all(flags[f"{side}: {key}"] for side in ("G*", "G") for key in asked)
+    assert flags["gate is the identity"] and flags["Theta contains both"]
+
+
+def test_parallel_lines_check_their_arguments():
+    with pytest.raises(ValueError, match="different numbers"):
+        parallel_lines(shifts=(1.0, 1.0))
+    with pytest.raises(ValueError, match="different numbers"):
+        parallel_lines(shifts=(0.0, 1.0))
+    with pytest.raises(ValueError, match="not zero"):
+        parallel_lines(u=(1.0, 0.0))

@@ -15,7 +15,7 @@ from logitmoe import MixingMeasure, StoppingRule, Theta, WeightedPoints, compres
 from replication import runner
 from replication.jobs import SerialExecutor
 from replication.lines import power_law
-from replication.panels import START, Panel
+from replication.panels import SAMPLE, START, Panel
 from replication.paper import (
     FIGURE_1A,
     FIGURE_1B,
@@ -339,6 +339,21 @@ def test_samples_differ_between_seeds_sizes_and_replications():
     assert len(set(firsts)) == 4
     grid = replace(SMALL, design="grid").sample(301, 0)[0]
     assert np.array_equal(grid[:, 0], np.linspace(0, 1, 301))
+
+
+def test_samples_and_starts_have_random_streams_of_their_own(monkeypatch):
+    draws = [SMALL.stream(300, r, kind).random() for r in range(3) for kind in (SAMPLE, START)]
+    assert len(set(draws)) == 6
+    asked, stream = [], Panel.stream
+
+    def spy(self, n, r, kind):
+        asked.append(kind)
+        return stream(self, n, r, kind)
+
+    monkeypatch.setattr(Panel, "stream", spy)
+    SMALL.sample(300, 0)
+    runner.starting_points([SMALL], [(300, 0)])
+    assert asked == [SAMPLE, START]
 
 
 def test_data_from_another_gate():

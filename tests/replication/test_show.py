@@ -157,6 +157,38 @@ def test_plot_log_log():
     np.testing.assert_allclose(reference, [[1e2, 2.0], [1e4, 0.2]])  # these points have the slope -1/2
 
 
+def labels(ax):
+    """What the axes say: names of the axes, title, and the entries of the legend."""
+    drawn = ax.get_legend_handles_labels()[1]
+    return [ax.get_xlabel(), ax.get_ylabel(), *drawn]
+
+
+def test_axes_and_legends_name_what_is_drawn():
+    assert labels(show.plot_density(TABLE_2, X, s=2, label="truth")) == ["$x$", r"$g_G(Y = 2 \mid x)$", "truth"]
+    assert labels(show.plot_gate(TABLE_2, X)) == ["$x$", "gate probability", "atom 1", "atom 2"]
+    ax = show.plot_experts(TABLE_2, X, s=2)
+    assert labels(ax) == ["$x$", "expert's probability of class 2", "expert 1", "expert 2"]
+    ax = show.plot_responsibilities(TABLE_2, X, atom=2)
+    assert labels(ax) == ["$x$", "posterior probability of expert 2", "given $Y = 1$", "given $Y = 2$"]
+    ax = show.plot_frequencies(show.binned_frequencies([0.1, 0.2], [1, 2]), s=2, label="data")
+    assert labels(ax) == ["$x$", "frequency of class 2", "data"]
+    assert labels(show.plot_trace([-3.0, -2.0, -1.0])) == ["iteration", "gap of the log-likelihood"]
+    ax = show.plot_log_log([1e2, 1e4], [2.0, 0.2], slope=-0.5, label="loss of EM")
+    assert labels(ax) == ["sample size $n$", "loss", "slope -0.5", "loss of EM"]
+
+
+def test_the_curve_of_a_label_is_that_of_its_atom_or_class():
+    drawn = {line.get_label(): line.get_ydata() for line in show.plot_gate(TABLE_2, X).get_lines()}
+    np.testing.assert_allclose(drawn["atom 1"], logistic(1.0 + 3.0 * X), rtol=1e-13)
+    drawn = {line.get_label(): line.get_ydata() for line in show.plot_experts(TABLE_2, X).get_lines()}
+    np.testing.assert_allclose(drawn["expert 1"], logistic(-1.0 + 2.0 * X), rtol=1e-13)
+    weight, one, two = logistic(1.0 + 3.0 * X), logistic(-1.0 + 2.0 * X), logistic(1.0 - X)
+    drawn = {line.get_label(): line.get_ydata() for line in show.plot_responsibilities(TABLE_2, X).get_lines()}
+    np.testing.assert_allclose(drawn["given $Y = 1$"], weight * one / (weight * one + (1 - weight) * two), rtol=1e-12)
+    f = show.binned_frequencies([0.1, 0.2, 0.3, 0.9], [1, 2, 2, 2], s=2, bins=2)
+    np.testing.assert_allclose(f.share, [2 / 3, 1.0])
+
+
 def test_table_is_markdown():
     made = show.table(["a", "$b$"], [[1, "x|y"], [np.int64(20), ""]], "rl")
     assert made._repr_markdown_() == "| a | $b$ |\n| ---: | :--- |\n| 1 | x\\|y |\n| 20 |  |"

@@ -24,9 +24,9 @@ from logitmoe.losses import voronoi_loss
 from logitmoe.measure import MixingMeasure
 from logitmoe.model import density, gate_log_probabilities
 from replication import taylor
-from replication.chapters.modified_gating import symbolic_gate
 from replication.pairs import AFFINE_SPLIT_TRUTH
 from replication.pairs_modified import doubling, mobius_gate_pair
+from replication.ranks import symbolic_gate
 
 __all__ = [
     "CONSTANT_TRUTH",
@@ -387,7 +387,7 @@ def split_functions(gate):
     Parameters
     ----------
     gate : str
-        As in :func:`~replication.chapters.modified_gating.symbolic_gate`.
+        As in :func:`~replication.ranks.symbolic_gate`.
 
     Returns
     -------

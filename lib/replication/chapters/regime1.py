@@ -133,6 +133,20 @@ class _Near:
     def start(self, n, rng):
         return self.retract(rng.normal(size=(n, self.weights.size)))
 
+    def place(self, G):
+        """Coordinates, scaled to the radius, of measures with one batch axis, their atoms in the order of cells."""
+        share = G.mass / (G.mass @ self.member)[..., self.cells]
+        theta = G.canonical().atom_vectors() - self.atom[self.cells]
+        mean = np.swapaxes(self.member, 0, 1) @ (share[..., None] * theta)
+        pieces = (
+            np.log((G.mass @ self.member) / np.exp(self.true.beta0)) / self.radius,
+            np.log(share),
+            mean / self.radius,
+            (theta - mean[..., self.cells, :]) / np.sqrt(self.radius),
+        )
+        lead = G.batch_shape
+        return self.retract(np.concatenate([piece.reshape(lead + (-1,)) for piece in pieces], axis=-1))
+
     def map(self, z):
         """Parameter vectors and log(loss / radius); z may be complex."""
         lead = z.shape[:-1]
@@ -215,7 +229,7 @@ class _Far:
 
 # ------------------------------------------------------------------------------------------------------------
 # The searches
-def near_search(G_true, cells, radius, n, rng, design, *, theta=DEFAULT_THETA, max_iter=ITERATIONS):
+def near_search(G_true, cells, radius, n, rng, design, *, known=None, theta=DEFAULT_THETA):
     """Minimise the ratio among measures near G* with a given assignment of atoms to cells.
 
     Parameters
@@ -231,19 +245,25 @@ def near_search(G_true, cells, radius, n, rng, design, *, theta=DEFAULT_THETA, m
     rng : numpy.random.Generator
     design : Design
         Distribution of X.
+    known : MixingMeasure, batch shape (m,), optional
+        Further starts, such as members of a family with small ratios, their atoms in the order of `cells`. They are
+        moved to the radius.
     theta : Theta, optional
         Steps that leave it are refused.
-    max_iter : int
-        Iterations of the Levenberg-Marquardt method.
 
     Returns
     -------
     RatioSearch
+        n entries, and m more.
     """
     G_true, cells = single(G_true, "G_true").canonical(), np.asarray(cells)
     if set(cells.tolist()) != set(range(G_true.k)):
         raise ValueError(message("cells", f"indices with each of 0..{G_true.k - 1}", f"{cells}", "fit every atom"))
-    return _search(_Near(G_true, cells, radius), n, rng, design, identity, theta, max_iter)
+    space = _Near(G_true, cells, radius)
+    if known is not None and (known.k, len(known.batch_shape)) != (len(cells), 1):
+        expected, got = f"{len(cells)} atoms and one batch axis", f"{known.k} and {known.batch_shape}"
+        raise ValueError(message("known", expected, got, "use MixingMeasure.stack"))
+    return _search(space, n, rng, design, identity, theta, None if known is None else space.place(known))
 
 
 def far_search(G_true, k, least, n, rng, design, gate=identity, *, theta=DEFAULT_THETA):
@@ -268,10 +288,10 @@ def far_search(G_true, k, least, n, rng, design, gate=identity, *, theta=DEFAULT
     if not 0.0 < least < G_true.mass.sum():
         expected = f"a loss between 0 and the total mass {G_true.mass.sum():.6g}"
         raise ValueError(message("least", expected, f"{least}", "use less"))
-    return _search(_Far(G_true, k, least, theta), n, rng, design, gate, theta, ITERATIONS)
+    return _search(_Far(G_true, k, least, theta), n, rng, design, gate, theta)
 
 
-def _search(space, n, rng, design, gate, theta, max_iter):
+def _search(space, n, rng, design, gate, theta, known=None):
     x, root = design.points, np.sqrt(design.weights)
     g_true = density(space.true, x, gate)
 
@@ -290,7 +310,8 @@ def _search(space, n, rng, design, gate, theta, max_iter):
         r = residuals(density(measure(v), x, gate), np.where(out, 0.0, space.log_loss(v, log_loss)))
         return np.where(out, np.inf, (r * r).sum(-1))
 
-    z = space.start(n, rng)
+    z = space.start(n, rng) if known is None else np.concatenate([space.start(n, rng), known])
+    n = len(z)
     value, damping = objective(z), np.full(n, 1e-2)
     for _ in range(100):  # starts outside Theta are drawn anew
         out = ~np.isfinite(value)
@@ -298,7 +319,7 @@ def _search(space, n, rng, design, gate, theta, max_iter):
             break
         z = np.where(out[:, None], space.start(n, rng), z)
         value = objective(z)
-    for _ in range(max_iter):
+    for _ in range(ITERATIONS):
         v, log_loss = space.map(z)
         dv, dlog = space.jacobian(z)
         log_loss = space.log_loss(v, log_loss)

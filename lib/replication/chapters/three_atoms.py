@@ -1,7 +1,7 @@
 r"""Which measures with three atoms have the density of a truth with two? K = 2, d = 1, standard gate M(x) = x.
 
 The chapter proves that at Table 2 only refinements of translates do. Here are two checks that do not use the case
-analysis of that proof, and a pair that they found.
+analysis of that proof.
 
 *Enumeration.* Let the logits u (gate), v_1 and v_2 (experts) of the truth have integer slopes and rational zeros with
 the common denominator L. With w = exp(x) and t = exp(1 / L), experts sigma(b (x - z)) of integer slope b whose zero z
@@ -15,7 +15,7 @@ replaced by an integer, is not zero at t = exp(1 / L): full rank modulo a prime 
 
 *Search.* All parameters of the atoms vary, from random starts.
 
-*Parallel lines.* The pair is :func:`parallel_lines`.
+The pair that they found is :func:`~replication.pairs_modified.parallel_lines`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,11 @@ from math import lcm
 import numpy as np
 from scipy import optimize
 
-from logitmoe.checks import as_count, as_float_array, as_generator, message
-from logitmoe.gates import identity
+from logitmoe.checks import as_count, as_generator, message
 from logitmoe.information import density_jacobian
 from logitmoe.losses import voronoi_loss
 from logitmoe.measure import DEFAULT_THETA, MixingMeasure
 from logitmoe.model import log_density
-from replication.pairs import Counterexample
 
 __all__ = [
     "CONSTANT",
@@ -46,7 +44,6 @@ __all__ = [
     "enumerate_triples",
     "lines_of",
     "measure_of",
-    "parallel_lines",
     "search",
 ]
 
@@ -407,75 +404,3 @@ def search(G_true, k, n, rng, *, max_iter=300):
     order = np.argsort(np.abs(r).max(-1))
     found = measure(z[order])
     return Search(found, np.abs(r).max(-1)[order], voronoi_loss(found, G_true, 2.0, gauge="infimum"))
-
-
-# ------------------------------------------------------------------------------------------------------------
-# A pair
-
-
-def parallel_lines(u=(0.5, 2.0), shifts=(1.0, -0.5), gate=identity):
-    """Turn the gate into an expert where gate and experts have one slope (K = 2, k* = 2, k = 3, standard gate).
-
-    Proof. Let the gate's logit be u and the experts' logits u + d1 and u + d2, with d1, d2 and 0 distinct. Write w =
-    exp(u), p = exp(-d1), q = exp(-d2), and h1, h2, h for sigma(u + d1) - g, sigma(u + d2) - g, sigma(u) - g. Then
-
-        w h1 + h2 = 0                                                 (the definition of g),
-        (1 - p) w^2 h1 + (q - p) w h + p (q - 1) h2 = 0               (by computation).
-
-    If 0 lies between d1 and d2, the coefficients of the second line have one sign: they are the gates of three atoms
-    with the density g and the experts u + d1, u, u + d2. If d2 lies between 0 and d1, put h2 = -w h1, and if d1 lies
-    between 0 and d2, w h1 = -h2: the coefficients have one sign then, two atoms share an expert, the third has u.
-
-    In the first case the other measure meets all conditions of Section 1 on a truth, with distinct gate slopes and no
-    constant expert. The proof needs u, affine in M(x), to be affine in x as well, as it is for an affine M. Excluded by
-    truths whose three lines are not parallel.
-
-    Parameters
-    ----------
-    u : (float, float or array (d,))
-        Intercept and slope of the gate's logit; the slope is not zero.
-    shifts : (float, float)
-        d1 and d2.
-    gate : Gate, str or callable
-        To see what happens with another gate; the densities are then not equal.
-
-    Returns
-    -------
-    Counterexample
-        ``measure`` has two atoms, ``other`` three.
-
-    Raises
-    ------
-    ValueError
-        If the slope is zero, or d1, d2 and 0 are not distinct.
-    """
-    intercept = float(as_float_array(u[0], "u", ndim=0))
-    slope, shifts = np.atleast_1d(as_float_array(u[1], "u")), as_float_array(shifts, "shifts", shape=(2,))
-    if not slope.any():
-        raise ValueError(message("u", "a slope that is not zero", f"{u}", "tilt the line"))
-    if len({0.0, *shifts}) < 3:
-        raise ValueError(message("shifts", "two different numbers, not 0", f"{shifts}", "move one line"))
-    p, q = np.exp(-shifts)
-    one, two = (intercept + shift for shift in shifts)
-    masses, powers, experts = {  # of w, by the place of the number in the middle among 0, d1, d2
-        0: ((1 - p, q - p, p * (q - 1)), (2, 1, 0), (one, intercept, two)),
-        1: ((p - 1, p * (q - 1), q - p), (1, 0, 1), (two, two, intercept)),
-        2: ((1 - p, p * (1 - q), q - p), (1, 0, 0), (one, one, intercept)),
-    }[int(np.argsort([0.0, *shifts])[1])]
-    powers = np.array(powers)
-    other = np.log(np.abs(np.array(masses) / (q - p))) + powers * intercept
-    return Counterexample(
-        "parallel lines",
-        _one_slope([intercept, 0.0], np.array([1, 0]), [one, two], slope),
-        _one_slope(other, powers, experts, slope),
-        gate,
-        "Proposition 2.1 and Theorem 3.1 for K = 2, k* = 2 and k >= 3 with the standard gate, in Regime 1:"
-        " densities equal, D_2 positive in every gauge",
-    )
-
-
-def _one_slope(beta0, powers, a, slope):
-    """Measure with K = 2 whose gate slopes are multiples of the one slope of its experts."""
-    a = np.stack([a, np.zeros(len(a))], axis=-1)
-    b = np.broadcast_to(np.stack([slope, 0.0 * slope]), (len(a), 2, len(slope)))
-    return MixingMeasure(beta0, powers[:, None] * slope, a, b)

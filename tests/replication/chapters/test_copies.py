@@ -19,9 +19,9 @@ from replication.chapters.copies import (
     split_paths,
     steep_truth,
 )
-from replication.chapters.modified_gating import certified_rank
 from replication.pairs_modified import doubling
 from replication.paper import TABLE_2
+from replication.ranks import certified_rank
 
 
 def search(name, starts=60):

