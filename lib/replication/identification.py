@@ -1,8 +1,8 @@
 """The map: at which truths and sizes the density determines the measure, and where a local bound by D_2 holds.
 
-The map is for two true atoms, k* = 2, and the sizes k = 2, k = 3 and k >= 4 = 2 k*.  A cell says *yes* with the label of
-the theorem in the book, *where (R) holds* if the theorem leaves a rank to be computed at the truth, *no* with the
-construction that refutes it, or *open*.  No cell that says *no* is taken on trust: :func:`refutation` constructs its pair.
+The map is for two true atoms, k* = 2, and the sizes k = 2, k = 3 and k >= 4 = 2 k*.  A cell says *yes* with the label
+of the theorem in the book, *where (R) holds* if the theorem leaves a rank to be computed at the truth, *no* with the
+construction that refutes it, or *open*.  No *no* is taken on trust: :func:`refutation` constructs its pair.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from logitmoe.checks import message
 from logitmoe.gates import identity, tanh
 
 from . import show
-from .chapters.three_atoms import parallel_lines
 from .pairs import AFFINE_SPLIT_TRUTH, affine_split_K3, constant_split, gating_copies, swap
 from .pairs_modified import doubling, mobius_gate, mobius_gate_pair
 from .paper import TABLE_2, TABLE_3
@@ -63,7 +62,6 @@ _PAIRS = {
     "Möbius gate": lambda gate, size: mobius_gate_pair(),
     "constant split": _constant,
     "affine split": _affine,
-    "parallel lines": lambda gate, size: parallel_lines(gate=gate),
 }
 
 
@@ -139,7 +137,7 @@ def tabulate(question: str, *, caption: str | None = None, name: str | None = No
 
 
 def draw():
-    """Draw the map, one panel for each question, the status as a grey and as a word with the pair; return the figure."""
+    """Draw the map, one panel for each question, with the status as a grey and as a word; return the figure."""
     fig, axes = show.figure(2, 1, height=8.4)
     rows = [(gate, truth) for gate in GATES for truth in TRUTHS]
     for ax, question in zip(axes, QUESTIONS, strict=True):

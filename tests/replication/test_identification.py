@@ -47,7 +47,9 @@ def test_a_truth_is_of_the_kind_of_its_row():
 
 def test_a_yes_names_a_theorem_of_the_book():
     sources = "".join(
-        "".join(cell["source"]) + "\n" for path in BOOK.glob("*.ipynb") for cell in json.loads(path.read_text())["cells"]
+        "".join(cell["source"]) + "\n"
+        for path in BOOK.glob("*.ipynb")
+        for cell in json.loads(path.read_text())["cells"]
     )
     for cell in CELLS.values():
         if cell.status in ("yes", "where (R) holds"):

@@ -28,9 +28,11 @@ def test_every_numbered_object_has_a_row_with_one_finding():
 def opposites(verdicts):
     """Objects with a verdict that holds and one that fails, of which one has no aspect, or both the same one."""
     pairs = [(a, b) for a in verdicts for b in verdicts if a.verdict == HOLDS and b.verdict == FAILS]
-    return [set(a.items) & set(b.items) for a, b in pairs if set(a.items) & set(b.items) and (
-        not a.aspect or not b.aspect or a.aspect == b.aspect
-    )]
+    return [
+        set(a.items) & set(b.items)
+        for a, b in pairs
+        if set(a.items) & set(b.items) and (not a.aspect or not b.aspect or a.aspect == b.aspect)
+    ]
 
 
 def test_no_two_verdicts_on_an_object_are_opposites():
