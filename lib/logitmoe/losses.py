@@ -21,7 +21,7 @@ from .measure import GAUGES, pair
 __all__ = ["VoronoiLoss", "voronoi_cells", "voronoi_loss", "voronoi_loss_parts"]
 
 MAX_TRANSLATION = 1e30  # cell boundaries further away than this are not looked at
-SEARCHES = 16  # d > 1: assignments of atoms to cells whose convex problem is solved
+SEARCHES = 8  # d > 1: assignments of atoms to cells whose convex problem is solved
 
 
 @dataclass(frozen=True, eq=False)
@@ -341,7 +341,7 @@ def _local_minima(pairs):
     totals, _, costs, cells = _profile(pairs, starts)
     order = np.lexsort([costs, totals])
     _, first = np.unique(cells[order], axis=0, return_index=True)
-    options = {"xatol": 1e-9, "fatol": 1e-12, "maxiter": 400 * d, "adaptive": d > 2}
+    options = {"xatol": 1e-7, "fatol": 1e-10, "maxiter": 400 * d, "adaptive": d > 2}
     found = [starts]
     for start in order[np.sort(first)][:SEARCHES]:
 

@@ -117,8 +117,8 @@ def test_empty_selection_of_a_batch(rng):
         ([0.1, 0.2], [True, False], 2, TypeError, "y: .* bool"),
         ([0.1, 0.2], [1], 2, ValueError, "y: expected 2 labels, one for each row of x, got 1"),
         ([0.1, 0.2], [1, 1], None, ValueError, "K: expected at least 2 classes, got 1; pass K"),
-        ([0.1, 0.2], [1, 1], 1, ValueError, "K: expected at least 2 classes"),
-        ([0.1, 0.2], [1, 2], 1, ValueError, "K: expected at least 2 classes"),
+        ([0.1, 0.2], [1, 1], 1, ValueError, "K: expected an integer of at least 2, got 1"),
+        ([0.1, 0.2], [1, 2], 1, ValueError, "K: expected an integer of at least 2, got 1"),
     ],
 )
 def test_bad_samples(x, y, K, error, text):
