@@ -74,7 +74,7 @@ def as_given(value, dtype):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return np.ma.masked_invalid(np.asarray(value, float)) if dtype == "ma" else np.asarray(value, dtype)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, np.ma.MaskError):
         return value
 
 
@@ -162,8 +162,8 @@ def check_start(G, x, y, w, o):
 
 CHECKS = [value for name, value in sorted(globals().items()) if name.startswith("check_")]
 #: Names of arguments, and of what is made of them: an error begins with one of these.
-NAMES = "x|y|k|K|n|p|r|d|G|G_true|G and G_true|G_other|G and G_other|points|weights|data|design|start|domain|beta0|beta1"
-NAMES += "|a|b|rng|theta|m|beta0 of G|data.points|data.weights"
+NAMES = "x|y|k|K|n|p|r|d|G|G_true|G and G_true|G_other|G and G_other|points|weights|data|design|start|domain"
+NAMES += "|beta0|beta1|a|b|rng|theta|m|beta0 of G|data.points|data.weights"
 
 
 def outcome(check, G, x, y, w, o):
