@@ -7,6 +7,7 @@ PYTHON = $(shell for python in python3.14 python3.13 python3.12 python3.11 pytho
 WORKERS = 2
 
 RUN = .venv/bin/python -m
+NBVAL = --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg
 INSTALLED = .venv/.installed
 BUILT = _build/.built
 SOURCES = _config.yml _toc.yml tools/execute.py $(shell find _ext _static book lib -type f \
@@ -19,7 +20,7 @@ export IPYTHONDIR = $(CURDIR)/.venv/ipython
 export MPLCONFIGDIR = $(CURDIR)/.venv/matplotlib
 export PYTHONNOUSERSITE = 1
 
-.PHONY: help book test execute lint clean distclean
+.PHONY: help book test execute lint kernels mutations clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +28,8 @@ help:
 	@echo "make test      run every test: the library, the chapters' numbers, the book's structure and its pages"
 	@echo "make execute   run the chapters and store their outputs; CHAPTERS=book/model.ipynb for one"
 	@echo "make lint      check the style of the code"
+	@echo "make kernels   run the chapters as processors of four kinds do; CHAPTERS=... likewise"
+	@echo "make mutations change the code in many ways, one at a time, and see which test fails (hours)"
 	@echo "make clean     remove the built book;  make distclean: and the environment"
 
 book: $(BUILT)
@@ -39,13 +42,19 @@ $(BUILT): $(INSTALLED) $(SOURCES)
 	@touch $@
 
 test: lint $(BUILT)
-	$(RUN) pytest -n $(WORKERS) --dist loadscope --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg tests book
+	$(RUN) pytest -n $(WORKERS) --dist loadscope $(NBVAL) tests book
 
 execute: $(INSTALLED)
 	.venv/bin/python tools/execute.py $(CHAPTERS)
 
 lint: $(INSTALLED)
 	$(RUN) ruff check .
+
+kernels: $(INSTALLED)
+	.venv/bin/python tools/kernels.py $(NBVAL) $(or $(CHAPTERS),book)
+
+mutations: $(INSTALLED)
+	.venv/bin/python tools/mutate.py
 
 # The last line lets matplotlib find its fonts now: it says so on stderr, which would fail the first chapter.
 $(INSTALLED): requirements.txt constraints.txt pyproject.toml

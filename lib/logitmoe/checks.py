@@ -12,9 +12,12 @@ from operator import index as as_index
 
 import numpy as np
 
+#: Size of a covariate or weight from which their products, and sums of these, may overflow.
+TOO_LARGE = 1e50
+
 __all__ = [
     "as_count", "as_covariates", "as_float_array", "as_generator", "as_instance", "as_interval", "as_labels",
-    "as_number", "as_shape", "broadcast_shapes", "check_same_rows", "message",
+    "as_number", "as_shape", "broadcast_shapes", "check_same_rows", "check_size", "message",
 ]  # fmt: skip
 
 
@@ -39,12 +42,7 @@ def as_float_array(value, name, ndim=None, shape=None):
     `ndim` is the required number of axes, `shape` the required shape: None stands for any length, a leading ``...`` for
     any number of leading (batch) axes. `name` is the argument's, for the error message; likewise below.
     """
-    _refuse_masked(value, name)
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        got, remedy = "rows of unequal length", "pad or drop rows"
-        raise ValueError(message(name, "a rectangular array of real numbers", got, remedy)) from error
+    array = _as_array(value, name)
     if array.dtype.kind not in "biuf":
         raise TypeError(message(name, "real numbers", f"dtype {array.dtype}", "convert it to floats"))
     array = array.astype(np.float64, copy=False)
@@ -62,12 +60,17 @@ def as_float_array(value, name, ndim=None, shape=None):
     return array
 
 
-def _refuse_masked(value, name):
-    """A ValueError if some entries of `value` are masked: an array of numbers has no place for a mask."""
+def _as_array(value, name):
+    """Return `value` as an array, if it is rectangular and none of its entries is masked."""
     if np.ma.is_masked(value):
         got = f"{np.ma.count_masked(value)} masked ones"
         remedy = "drop these samples from every argument, x[keep] with keep = ~numpy.ma.getmaskarray(x).any(axis=1)"
         raise ValueError(message(name, "entries that are all there", got, remedy))
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        got, remedy = "rows of unequal length", "pad or drop rows"
+        raise ValueError(message(name, "a rectangular array of real numbers", got, remedy)) from error
 
 
 def as_number(value, name, expected, remedy, *, above=-inf, least=-inf, below=inf):
@@ -139,10 +142,9 @@ def as_labels(y, K=None, name="y"):
 
     If K is None it is the largest label; then at least half of the labels 1..K have to be there.
     """
-    _refuse_masked(y, name)
     remedy = "code the classes as 1, 2, ..., K (from 0-based labels: y + 1)"
     allowed = f"whole numbers in 1..{'K' if K is None else as_count(K, 'K')}"
-    array = np.asarray(y)
+    array = _as_array(y, name)
     if array.ndim != 1:
         raise ValueError(message(name, "shape (m,)", f"shape {array.shape}", "give one label for each point"))
     if array.size == 0:
@@ -176,6 +178,14 @@ def check_same_rows(x, y):
         first = int(np.argmax(of_x != of_y))
         got = f"{of_y[first]!r} for {of_x[first]!r} in row {first}"
         raise ValueError(message("y", "the index of x, row by row", got, "align them, y = y.loc[x.index]"))
+
+
+def check_size(array, name):
+    """A ValueError if a number of the array is too large for products of a few such numbers."""
+    largest = max(array.max(initial=0.0), -array.min(initial=0.0))
+    if largest > TOO_LARGE:
+        expected = f"numbers of size at most {TOO_LARGE:g}"
+        raise ValueError(message(name, expected, f"{largest:.3g}", "choose another unit"))
 
 
 def as_instance(value, kind, name, remedy="build one first"):

@@ -7,13 +7,9 @@ from math import prod
 
 import numpy as np
 
-from .checks import as_count, as_covariates, as_float_array, as_labels, check_same_rows, message
+from .checks import as_count, as_covariates, as_float_array, as_labels, check_same_rows, check_size, message
 
 __all__ = ["WeightedPoints", "check_classes", "labelled_sample", "read_only", "select"]
-
-
-#: Size of a covariate or weight from which their products, and sums of these, may overflow.
-TOO_LARGE = 1e100
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -41,11 +37,8 @@ class WeightedPoints:
         points = as_covariates(self.points, "points")
         weights = as_float_array(self.weights, "weights", shape=(..., None, points.shape[0]))
         check_classes(weights.shape[-2])
-        for name, array in (("points", points), ("weights", weights)):
-            largest = max(array.max(initial=0.0), -array.min(initial=0.0))
-            if largest > TOO_LARGE:
-                expected = f"numbers of size at most {TOO_LARGE:g}"
-                raise ValueError(message(name, expected, f"{largest:.3g}", "choose another unit"))
+        check_size(points, "points")
+        check_size(weights, "weights")
         object.__setattr__(self, "points", read_only(points))
         object.__setattr__(self, "weights", read_only(weights))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .checks import as_count, as_covariates, as_float_array, as_instance, as_interval, message
+from .checks import as_count, as_covariates, as_float_array, as_instance, as_interval, check_size, message
 from .gates import identity
 from .measure import pair
 from .model import log_density
@@ -36,6 +36,7 @@ class Design:
     def __post_init__(self):
         points = np.array(as_covariates(self.points, name="points"))
         weights = np.array(as_float_array(self.weights, name="weights", ndim=1))
+        check_size(points, "points")
         if len(weights) != len(points):
             expected = f"one for each of the {len(points)} points"
             raise ValueError(message("weights", expected, f"{len(weights)}", "make them agree"))

@@ -20,6 +20,7 @@ from .measure import GAUGES, pair
 
 __all__ = ["VoronoiLoss", "voronoi_cells", "voronoi_loss", "voronoi_loss_parts"]
 
+MAX_LOG_POWER = 600.0  # logarithm of the largest power of a difference
 MAX_TRANSLATION = 1e30  # cell boundaries further away than this are not looked at
 SEARCHES = 8  # d > 1: assignments of atoms to cells whose convex problem is solved
 
@@ -88,6 +89,10 @@ def _pairs(G, G_true, r):
     a = np.abs(outer(G_true.a[..., : K - 1], G.a[..., : K - 1]))
     b = G_true.b[..., None, :, : K - 1, :] - G.b[..., :, None, : K - 1, :]
     b = np.sqrt((b * b).sum(-1))
+    largest = max(float(np.abs(values).max(initial=1.0)) for values in (a, b, shift))
+    if r * np.log(largest) > MAX_LOG_POWER:
+        got = f"{r:g} with differences up to {largest:.3g}"
+        raise ValueError(message("r", "an order for which powers of differences do not overflow", got, "lower it"))
     return _Pairs(
         mass=np.broadcast_to(_masses(G, "G"), batch + (k,)),
         mass_true=np.broadcast_to(_masses(G_true, "G_true"), batch + (k_true,)),

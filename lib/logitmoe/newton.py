@@ -464,7 +464,8 @@ class _Search:
         component[np.abs(component) <= self.noise[index, None]] = 0.0
         size = np.abs(values)
         floor = np.maximum(EPS * size.max(axis=-1, keepdims=True), SMALLEST)
-        predicted = 0.5 * (component**2 / np.maximum(size, floor)).sum(axis=-1)
+        with np.errstate(over="ignore"):  # saturated probabilities: the quadratic model has no bound
+            predicted = 0.5 * (component**2 / np.maximum(size, floor)).sum(axis=-1)
         norm = np.abs(gradient).max(axis=-1) / self.size[index]
         # A held coordinate's row and column are zero: its eigenvalue does not count.
         free = (vectors**2 * held[:, :, None]).sum(axis=1) < 0.5

@@ -162,9 +162,9 @@ def test_a_result_in_place_of_its_measure_is_told_from_it():
 
 
 def test_numbers_whose_products_overflow_are_refused():
-    with pytest.raises(ValueError, match=r"points: expected numbers of size at most 1e\+100, got 1e\+300"):
+    with pytest.raises(ValueError, match=r"points: expected numbers of size at most 1e\+50, got 1e\+300"):
         WeightedPoints([0.0, -1e300], np.ones((2, 2)))
-    with pytest.raises(ValueError, match=r"weights: expected numbers of size at most 1e\+100, got 1e\+308"):
+    with pytest.raises(ValueError, match=r"weights: expected numbers of size at most 1e\+50, got 1e\+308"):
         WeightedPoints([0.0, 1.0], np.full((2, 2), 1e308))
     G = MixingMeasure([0, 0], [[1e200], [0]], [[0, 0], [0, 0]], [[[1], [0]], [[1], [0]]])
     with pytest.raises(ValueError, match="x: expected logits that do not overflow, got slopes up to 1e.200"):
@@ -174,7 +174,7 @@ def test_numbers_whose_products_overflow_are_refused():
 
 @pytest.mark.filterwarnings("ignore:x. expected covariates of order one")
 @pytest.mark.parametrize(
-    "scale, shift", [(1e99, 0.0), (1e50, 0.0), (1e-300, 0.0), (1.0, 1e8), (1.0, 1e4), (1e8, 1e15)], ids=str
+    "scale, shift", [(1e49, 0.0), (1e20, 0.0), (1e-300, 0.0), (1.0, 1e8), (1.0, 1e4), (1e8, 1e15)], ids=str
 )
 @pytest.mark.parametrize("k", [1, 2])
 def test_extreme_covariates_are_fitted_at_least_as_well_as_by_constant_probabilities(k, scale, shift):
@@ -184,7 +184,7 @@ def test_extreme_covariates_are_fitted_at_least_as_well_as_by_constant_probabili
     assert result.log_likelihood == pytest.approx(log_likelihood(result.measure, WeightedPoints.from_labels(x, Y)))
 
 
-@pytest.mark.parametrize("size", [1e-300, 1e99])
+@pytest.mark.parametrize("size", [1e-300, 1e49])
 @pytest.mark.parametrize("method", [em, mle])
 def test_weights_of_any_size_have_finite_results(method, size):
     options = {"stopping": SHORT} if method is em else {"max_iter": 5}
@@ -192,7 +192,7 @@ def test_weights_of_any_size_have_finite_results(method, size):
     assert np.isfinite(result.log_likelihood).all() and (result.log_likelihood < 0.0).all()
 
 
-@pytest.mark.parametrize("scale", [1e50, 1e8])
+@pytest.mark.parametrize("scale", [1e49, 1e8])
 def test_newtons_method_does_not_call_saturated_probabilities_converged(scale):
     data = WeightedPoints.from_labels(scale + scale * X, Y)
     result = mle(data, random_start(2, 2, 1, rng(), size=3))
@@ -209,3 +209,15 @@ def test_a_mean_far_from_zero_is_warned_of(x):
 @pytest.mark.parametrize("x", [X, 1.0 + X, np.ones(200), np.r_[np.ones(199), 0.0]], ids=str)
 def test_ordinary_covariates_are_not_warned_of(x):
     fit(x, Y, 1, rng=rng(), starts=1, stopping=SHORT)  # a warning is an error here
+
+
+@pytest.mark.filterwarnings("ignore:x. expected covariates of order one")
+def test_a_fit_that_is_left_below_the_constant_one_is_made_again_from_there():
+    # One start of saturated probabilities, with twenty iterations of EM, ends at -82.8 where constant ones have -82.
+    x = 1e8 * np.random.default_rng(0).standard_normal(120)
+    y = np.random.default_rng(9).integers(1, 3, 120)
+    rule = StoppingRule(max_iter=20)
+    lone = em(WeightedPoints.from_labels(x, y), random_start(3, 2, 1, rng(), size=1), stopping=rule)
+    assert lone.log_likelihood[0] < constant_fit(y)
+    result = fit(x, y, 3, rng=rng(), starts=1, stopping=rule)
+    assert result.log_likelihood >= constant_fit(y) and result.n_starts == 2 and result.n_agree == 1
