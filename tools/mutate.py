@@ -273,7 +273,8 @@ MUTATIONS = tuple(
             "files: replaced at once",
             LOGIT + "files.py",
             "def replace_file(path, content):",
-            "def replace_file(path, content):\n    return Path(path).write_bytes(content)\n\n\ndef _other(path, content):",
+            "def replace_file(path, content):\n    return Path(path).write_bytes(content)\n\n\n"
+            "def _other(path, content):",
             T + "files.py",
         ),
         # The replication
