@@ -273,7 +273,7 @@ MUTATIONS = tuple(
             "files: replaced at once",
             LOGIT + "files.py",
             "def replace_file(path, content):",
-            "def replace_file(path, content):\n    return Path(path).write_bytes(content)\n\n\ndef _other(path, content):",
+            "def replace_file(p, c):\n    return Path(p).write_bytes(c)\n\n\ndef _old(path, content):",
             T + "files.py",
         ),
         # The replication
