@@ -154,7 +154,7 @@ MUTATIONS = tuple(
             "em: at_bound of one expert",
             LOGIT + "em_algorithm.py",
             "(1.0 - FACE) * kernel.radii).any(axis=-1)",
-            "(1.0 - FACE) * kernel.radii)[:, :-2].any(axis=-1)",
+            "(1.0 - FACE) * kernel.radii)[:, :6].any(axis=-1)",
             T + "batches.py -k bound",
         ),
         (
@@ -273,7 +273,8 @@ MUTATIONS = tuple(
             "files: replaced at once",
             LOGIT + "files.py",
             "def replace_file(path, content):",
-            "def replace_file(p, c):\n    return Path(p).write_bytes(c)\n\n\ndef _old(path, content):",
+            "def replace_file(path, content):\n    return Path(path).write_bytes(content)\n\n\n"
+            "def _other(path, content):",
             T + "files.py",
         ),
         # The replication
