@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -55,6 +56,16 @@ def test_kernels_are_taken_and_what_a_processor_cannot_do_is_not_run(monkeypatch
     monkeypatch.setitem(kernels.KERNELS, "Unknown", "")
     with pytest.raises(RuntimeError, match="did not take the kernel Unknown"):
         kernels.available("Unknown")
+
+
+def test_the_workflows_call_what_is_defined_elsewhere():
+    flows = {name: yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text()) for name in ("ci", "weekly")}
+    assert set(flows["ci"][True]) == {"push", "pull_request"}  # YAML reads "on" as true
+    assert flows["ci"]["jobs"]["book"]["steps"][-1] == {"run": ".ci/run"}
+    assert flows["weekly"]["jobs"]["weekly"]["steps"][-1] == {"run": "make ${{ matrix.target }}"}
+    targets = flows["weekly"]["jobs"]["weekly"]["strategy"]["matrix"]["target"]
+    assert targets == ["kernels", "mutations"]
+    assert all(f"\n{target}: " in (ROOT / "Makefile").read_text() for target in targets)
 
 
 def test_what_hangs_is_ended_and_a_chapter_has_more_time(tmp_path):

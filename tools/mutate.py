@@ -99,7 +99,7 @@ MUTATIONS = tuple(
             LOGIT + "model.py",
             "_sample_classes(G, x, y_rng, gate)",
             "_sample_classes(G, x, x_rng, gate)",
-            T + "model.py -k independent",
+            T + "model.py -k 'independent or chunks'",
         ),
         (
             "losses: power of shared cells",
@@ -127,7 +127,7 @@ MUTATIONS = tuple(
             LOGIT + "information.py",
             "np.eye(G.K)[:, : G.K - 1, None] - f",
             "np.eye(G.K)[:, : G.K - 1, None] + f",
-            T + "information.py -k complex_step",
+            T + "information.py -k 'complex_step or density_times'",
         ),
         (
             "multinomial: halving",
@@ -154,7 +154,7 @@ MUTATIONS = tuple(
             "em: at_bound of one expert",
             LOGIT + "em_algorithm.py",
             "(1.0 - FACE) * kernel.radii).any(axis=-1)",
-            "(1.0 - FACE) * kernel.radii)[:, :-2].any(axis=-1)",
+            "(1.0 - FACE) * kernel.radii)[:, :6].any(axis=-1)",
             T + "batches.py -k bound",
         ),
         (
