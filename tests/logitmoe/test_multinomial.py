@@ -33,7 +33,7 @@ def test_a_singular_pair_of_equations_gives_no_finite_step():
 
 def test_softmax_and_its_logarithm():
     logits = np.random.default_rng(0).normal(scale=30.0, size=(3, 5, 7))
-    log_prob, prob = multinomial.log_softmax(logits.copy())
+    log_prob, prob = multinomial._log_softmax(logits.copy())
     np.testing.assert_allclose(prob.sum(axis=0), 1.0, rtol=1e-14)
     np.testing.assert_allclose(np.exp(log_prob), prob, rtol=1e-12)
     np.testing.assert_allclose(log_prob - log_prob[0], logits - logits[0], rtol=1e-12, atol=1e-12)
@@ -60,7 +60,7 @@ def maximum(targets, design, radii, start):
 
     def negative(v):
         logits = np.vstack([v.reshape(free, q) @ (design / unit).T, np.zeros(len(design))])
-        log_prob, prob = multinomial.log_softmax(logits)
+        log_prob, prob = multinomial._log_softmax(logits)
         slope = (targets.sum(axis=0) * prob - targets)[:-1] @ (design / unit)
         return -(targets * log_prob).sum(), slope.ravel()
 
