@@ -20,7 +20,7 @@ from .pairs import AFFINE_SPLIT_TRUTH, affine_split_K3, constant_split, gating_c
 from .pairs_modified import doubling, mobius_gate, mobius_gate_pair
 from .paper import TABLE_2, TABLE_3
 
-__all__ = ["CELLS", "GATES", "QUESTIONS", "SIZES", "STATUS", "TRUTHS", "Cell", "draw", "refutation", "tabulate"]
+__all__ = ["CELLS", "GATES", "QUESTIONS", "SIZES", "STATUS", "TRUTHS", "Cell", "draw_map", "refutation", "tabulate"]
 
 #: Identifiability is modulo translation; the bound is V >= c D_2, least over translations, near the truth.
 QUESTIONS = ("identifiable", "local bound")
@@ -136,7 +136,7 @@ def tabulate(question: str, *, caption: str | None = None, name: str | None = No
     return show.table(["gate", "truth", *SIZES], rows, "lllll", caption=caption, name=name)
 
 
-def draw():
+def draw_map():
     """Draw the map, one panel for each question, with the status as a grey and as a word; return the figure."""
     fig, axes = show.figure(2, 1, height=8.4)
     rows = [(gate, truth) for gate in GATES for truth in TRUTHS]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from replication.identification import CELLS, GATES, QUESTIONS, SIZES, STATUS, TRUTHS, draw, refutation, tabulate
+from replication.identification import CELLS, GATES, QUESTIONS, SIZES, STATUS, TRUTHS, draw_map, refutation, tabulate
 
 BOOK = Path(__file__).parents[2] / "book"
 NO = [key for key, cell in CELLS.items() if cell.status == "no"]
@@ -64,7 +64,7 @@ def test_only_a_no_has_a_pair():
 
 
 def test_figure_and_table_have_the_words_of_the_cells():
-    texts = [text.get_text() for ax in draw().axes for text in ax.texts]
+    texts = [text.get_text() for ax in draw_map().axes for text in ax.texts]
     assert sum(text.startswith("no: ") for text in texts) == len(NO)
     table = tabulate("identifiable")._repr_markdown_()
     assert table.count("**no**") == sum(key[0] == "identifiable" for key in NO)
