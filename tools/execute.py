@@ -109,7 +109,7 @@ class Run:
         try:
             asyncio.run(client.async_execute(env=environment))
         except (nbclient.exceptions.CellExecutionError, RuntimeError) as error:  # the latter: the kernel died
-            raise ChapterError(describe(path, notebook, error)) from error
+            raise ChapterError(describe(path, client, error)) from error
         finally:
             atexit.unregister(client._cleanup_kernel)  # nbclient leaves it there if the kernel dies at its start
         write(target, nbformat.writes(normalise(notebook)) + "\n")
@@ -123,15 +123,14 @@ class Run:
                 os.killpg(process.pid, signal.SIGKILL)  # a kernel leads a process group of its own
 
 
-def describe(path, notebook, error):
+def describe(path, client, error):
     """What failed, for a reader of the build's last lines."""
-    for n, cell in enumerate(notebook.cells, 1):
+    for n, cell in enumerate(client.nb.cells, 1):
         outputs = cell.get("outputs", [])
         intended = "raises-exception" in cell.metadata.get("tags", [])
         if not intended and any(output.output_type == "error" for output in outputs):
             return TERMINAL_COLOURS.sub("", f"{path.name}, cell {n}: {error}")
-    run = sum(cell.get("execution_count") is not None for cell in notebook.cells)
-    return f"{path.name}: {error} (after {run} cells of code)"
+    return f"{path.name}: {error} (cells of code begun: {client.code_cells_executed})"
 
 
 @contextmanager

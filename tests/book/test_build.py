@@ -117,7 +117,7 @@ def test_a_failing_cell_names_the_chapter_and_ends_the_run(tmp_path):
 
 def test_a_kernel_that_dies_is_named(tmp_path):
     path = notebook(tmp_path / "dies.ipynb", "x = 1", "import os\n\nos._exit(1)")
-    with pytest.raises(tool.ChapterError, match=r"dies.ipynb: Kernel died \(after 1 cells of code\)"):
+    with pytest.raises(tool.ChapterError, match=r"dies.ipynb: Kernel died \(cells of code begun: 2\)"):
         tool.execute([path], say=lambda line: None)
 
 

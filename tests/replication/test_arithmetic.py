@@ -16,7 +16,7 @@ def test_the_difference_in_many_digits_and_gates():
         plain = log_likelihood(G, data, gate) - log_likelihood(H, data, gate)
         assert precise_log_likelihood_difference(G, H, data, gate, digits=30) == pytest.approx(float(plain), rel=1e-12)
     batch = random_start(2, 3, 2, rng, size=4)
-    with pytest.raises(ValueError, match="G: expected a MixingMeasure without batch axes"):
+    with pytest.raises(ValueError, match="G: expected a measure without batch axes"):
         precise_log_likelihood_difference(batch, H, data)
     with pytest.raises(ValueError, match="data: expected no batch axes"):
         precise_log_likelihood_difference(G, H, WeightedPoints(data.points, data.weights[None]))
