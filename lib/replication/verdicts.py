@@ -16,6 +16,8 @@ from pathlib import Path
 
 from logitmoe.checks import message
 
+from .scale import is_full, run_scale
+
 __all__ = [
     "CATALOGUE",
     "FAILS",
@@ -157,6 +159,8 @@ class Verdict:
         return "verdict-" + re.sub("[^a-z0-9]+", "-", self.title.lower()).strip("-")
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        if not is_full():
+            return {"text/plain": f"{self.title}: no verdict from a run at SCALE = {run_scale():g}"}
         lines = [f"**{self.title}: {self.verdict}.** {self.finding}", f"*Claim.* {self.claim}"]
         if self.reading:
             lines.append(f"*Reading.* {self.reading}")
