@@ -8,7 +8,9 @@ import pytest
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 CHANGES = {
+    "identifiability": ["LINE_U = (1.0, 3.0)"],
     "model": ["n, k = 2_000, 3"],
+    "voronoi": ["ORDER, MOVE = 3, 0.5"],
 }
 
 
