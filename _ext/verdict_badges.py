@@ -60,7 +60,7 @@ class VerdictRole(SphinxRole):
 
 
 def resolve(app, env, node, contnode):
-    """Lead a badge to the box of its verdict; the badge stays as it is, where a plain reference would lose its looks."""
+    """Lead a badge to the box of its verdict, and leave its looks as they are: a plain reference would not."""
     if node["reftype"] != "verdict":
         return None
     std = env.get_domain("std")

@@ -31,7 +31,7 @@ ICONS = {
     SUPPORTED: "▲",
     NOT_SUPPORTED: "▽",
 }
-#: What a reader of the paper knows it for: a name, the verdict whose finding says what came of it, and the other verdicts
+#: What a reader of the paper knows it for: a name, the verdict whose finding says what came of it, and other verdicts,
 #: whose badges stand beside that one's where they differ.
 CLAIMS = (
     ("Rate of the density", "Equation (4) and Proposition 2.2", ("Proposition 4.3",)),

@@ -53,7 +53,7 @@ STATEMENTS = {
 }
 #: What this book proves instead: a name, its label in the book, the page, the place, and the statements it carries.
 OWN = {
-    "Corrected proof": ("sec-density-proof", "density_rate", (0, 2), ("Proposition 2.2",)),
+    "Corrected proof": ("sec-density-proof", "density_rate", (0, 1), ("Proposition 2.2",)),
     "Three atoms": ("thm-ta-regime1", "three_atoms", (2.2, 2), ("Theorem 3.1",)),
     "Copies, property (T)": ("thm-modified-lower", "copies", (4.5, 2), ("Theorem 4.4",)),
 }
@@ -129,25 +129,23 @@ def _corner(at):
 def _box(name, words, link, at, kind):
     x, y = _corner(at)
     return (
-        f'<a href="{escape(link)}" class="{kind}"><rect x="{x:.0f}" y="{y:.0f}" width="{WIDTH}" height="{HEIGHT}" rx="6"/>'
+        f'<a href="{escape(link)}" class="{kind}">'
+        f'<rect x="{x:.0f}" y="{y:.0f}" width="{WIDTH}" height="{HEIGHT}" rx="6"/>'
         f'<text x="{x + WIDTH / 2:.0f}" y="{y + 20:.0f}" text-anchor="middle">{escape(name)}</text>'
         f'<text class="small" x="{x + WIDTH / 2:.0f}" y="{y + 39:.0f}" text-anchor="middle">{escape(words)}</text></a>'
     )
 
 
 def _arrow(start, end, kind="uses"):
-    """From the lower edge of one box to the upper edge of another, or between neighbours of one row."""
+    """From the lower edge of a box to the upper edge of one below, or between neighbours of a row."""
     (x, y), (u, v) = _corner(start), _corner(end)
     if start[1] == end[1]:
         side = 1 if u > x else -1
-        a, b = (x + WIDTH / 2 + side * WIDTH / 2, y + HEIGHT / 2), (u + WIDTH / 2 - side * (WIDTH / 2 + 2), v + HEIGHT / 2)
-        path = f"M{a[0]:.0f},{a[1]:.0f} L{b[0]:.0f},{b[1]:.0f}"
-    elif v > y:
-        a, b = (x + WIDTH / 2, y + HEIGHT), (u + WIDTH / 2 + 0.12 * (x - u), v - 2)
-        bend = 0.5 * (b[1] - a[1])
-        path = f"M{a[0]:.0f},{a[1]:.0f} C{a[0]:.0f},{a[1] + bend:.0f} {b[0]:.0f},{b[1] - bend:.0f} {b[0]:.0f},{b[1]:.0f}"
+        x, y = x + (side + 1) * WIDTH / 2, y + HEIGHT / 2
+        u, v = u + (1 - side) * WIDTH / 2 - 2 * side, v + HEIGHT / 2
+        bend = 0.0
     else:
-        a, b = (x + WIDTH / 2, y), (u + WIDTH / 2 + 0.12 * (x - u), v + HEIGHT + 2)
-        bend = 0.5 * (a[1] - b[1])
-        path = f"M{a[0]:.0f},{a[1]:.0f} C{a[0]:.0f},{a[1] - bend:.0f} {b[0]:.0f},{b[1] + bend:.0f} {b[0]:.0f},{b[1]:.0f}"
+        x, y, u, v = x + WIDTH / 2, y + HEIGHT, u + WIDTH / 2 + 0.12 * (x - u), v - 2
+        bend = 0.5 * (v - y)
+    path = f"M{x:.0f},{y:.0f} C{x:.0f},{y + bend:.0f} {u:.0f},{v - bend:.0f} {u:.0f},{v:.0f}"
     return f'<path class="{kind}" d="{path}" marker-end="url(#arrow)"/>'

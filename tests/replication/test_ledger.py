@@ -49,7 +49,7 @@ def test_every_claim_has_a_badge_and_one_sentence():
 
 
 def test_the_landing_page_hides_no_failure():
-    # Every class of verdict on the objects of a claim, of which the paper speaks as a whole, has its badge or is better.
+    # Where a statement as a whole fails, a badge says so.
     by_title = {v.title: v for v in STORED}
     for _, headline, others in CLAIMS:
         items = by_title[headline].items
