@@ -3,8 +3,11 @@
 sphinx-proof counts theorems, lemmas and definitions each on their own, as the paper does: "Theorem 2.1" could be in
 either.  Here what a chapter states and proves is counted in one sequence, by letters, behind the chapter's number:
 Definition 2-A, Theorem 2-B.  The paper has no such numbers.  Titles and ``{prf:ref}`` read them from the same place.
+
+sphinx-proof also gives the text of each statement, and each proof, the same identifier; no link needs it.
 """
 
+from docutils import nodes
 from sphinx_proof.proof_type import PROOF_TYPES
 
 #: The counter that all of them share.
@@ -34,7 +37,15 @@ def number_by_letters(app, env):
     return []
 
 
+def drop_repeated_ids(app, doctree):
+    """Take from statements and proofs the identifiers that are many times on a page."""
+    for node in doctree.findall(nodes.Element):
+        if node.get("ids") in (["proof-content"], ["proof"]):
+            node["ids"] = []
+
+
 def setup(app):
     app.connect("config-inited", count_together)
+    app.connect("doctree-read", drop_repeated_ids, priority=900)
     app.connect("env-get-updated", number_by_letters, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
