@@ -55,7 +55,7 @@ STATEMENTS = {
 OWN = {
     "Corrected proof": ("sec-density-proof", "density_rate", (0, 1), ("Proposition 2.2",)),
     "Three atoms": ("thm-ta-regime1", "three_atoms", (2.2, 2), ("Theorem 3.1",)),
-    "Copies, property (T)": ("thm-modified-lower", "copies", (4.5, 2), ("Theorem 4.4",)),
+    "Copies theorem": ("thm-modified-lower", "copies", (4.5, 2), ("Theorem 4.4",)),
 }
 #: The words of the classes, short enough for a box.
 SHORT = {
