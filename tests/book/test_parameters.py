@@ -32,7 +32,8 @@ def test_a_chapter_runs_with_other_parameters(chapter, change):
     stored = texts(notebook)
     (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     cell.source += f"\n{change}"
-    nbclient.NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(BOOK)}}).execute()
+    folder = {"metadata": {"path": str(BOOK)}}
+    nbclient.NotebookClient(notebook, timeout=None, startup_timeout=600, resources=folder).execute()
     found = texts(notebook)
     assert len(found) == len(stored)
     assert found != stored
