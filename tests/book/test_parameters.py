@@ -33,7 +33,8 @@ def test_a_chapter_runs_with_other_parameters(chapter, change):
     (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     cell.source += f"\n{change}"
     folder = {"metadata": {"path": str(BOOK)}}
-    nbclient.NotebookClient(notebook, timeout=None, startup_timeout=600, resources=folder).execute()
+    options = {"timeout": None, "startup_timeout": 600, "coalesce_streams": True}
+    nbclient.NotebookClient(notebook, **options, resources=folder).execute()
     found = texts(notebook)
     assert len(found) == len(stored)
     assert found != stored
