@@ -32,7 +32,9 @@ def test_a_chapter_runs_with_other_parameters(chapter, change):
     stored = texts(notebook)
     (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     cell.source += f"\n{change}"
-    nbclient.NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(BOOK)}}).execute()
+    folder = {"metadata": {"path": str(BOOK)}}
+    options = {"timeout": None, "startup_timeout": 600, "coalesce_streams": True}
+    nbclient.NotebookClient(notebook, **options, resources=folder).execute()
     found = texts(notebook)
     assert len(found) == len(stored)
     assert found != stored
