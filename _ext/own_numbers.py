@@ -4,7 +4,7 @@ sphinx-proof counts theorems, lemmas and definitions each on their own, as the p
 either.  Here what a chapter states and proves is counted in one sequence, by letters, behind the chapter's number:
 Definition 2-A, Theorem 2-B.  The paper has no such numbers.  Titles and ``{prf:ref}`` read them from the same place.
 
-sphinx-proof also gives the text of each statement, and each proof, the same identifier; no link needs it.
+sphinx-proof also gives the text of each statement, and each proof, the same identifier; they are counted.
 """
 
 from docutils import nodes
@@ -37,15 +37,16 @@ def number_by_letters(app, env):
     return []
 
 
-def drop_repeated_ids(app, doctree):
-    """Take from statements and proofs the identifiers that are many times on a page."""
-    for node in doctree.findall(nodes.Element):
-        if node.get("ids") in (["proof-content"], ["proof"]):
-            node["ids"] = []
+def tell_apart(app, doctree):
+    """Count on a page what sphinx-proof gives one identifier: proof-1, proof-2, ..."""
+    for name in ("proof", "proof-content"):
+        alike = (node for node in doctree.findall(nodes.Element) if node.get("ids") == [name])
+        for count, node in enumerate(alike, 1):
+            node["ids"] = [f"{name}-{count}"]
 
 
 def setup(app):
     app.connect("config-inited", count_together)
-    app.connect("doctree-read", drop_repeated_ids, priority=900)
+    app.connect("doctree-read", tell_apart, priority=100)  # before the contents are collected
     app.connect("env-get-updated", number_by_letters, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

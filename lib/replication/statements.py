@@ -10,7 +10,7 @@ from . import show
 from .ledger import ICONS, badge
 from .verdicts import FAILS, HOLDS, NOT_DETERMINED, NOT_TESTED, READING, WELL_DEFINED, Verdict
 
-__all__ = ["OWN", "STATEMENTS", "Statement", "draw", "tabulate"]
+__all__ = ["OWN", "STATEMENTS", "Statement", "draw_statements", "tabulate"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _link(title, label):
     return f"{{prf:ref}}`{label}`" if label.startswith("thm-") else f"{{ref}}`{title} <{label}>`"
 
 
-def draw(verdicts: Mapping[str, Verdict], pages: Mapping[str, str]) -> str:
+def draw_statements(verdicts: Mapping[str, Verdict], pages: Mapping[str, str]) -> str:
     """The graph as SVG, with links: an arrow leads from a statement to one whose printed proof uses it.
 
     Parameters

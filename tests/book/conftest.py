@@ -1,4 +1,4 @@
-"""A browser for the tests of the pages: Chromium, without a window. Where there is none they are skipped, or fail with CI=true."""
+"""A browser for the tests of the pages. Where there is no Chromium they are skipped, or fail with CI=true."""
 
 import os
 import shutil

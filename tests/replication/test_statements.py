@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from replication.statements import OWN, STATEMENTS, draw, tabulate
+from replication.statements import OWN, STATEMENTS, draw_statements, tabulate
 from replication.verdicts import NUMBERED, collect
 
 BOOK = Path(__file__).parents[2] / "book"
@@ -29,7 +29,7 @@ def test_arrows_go_up_from_what_is_used():
 
 
 def test_the_drawing_is_svg_with_a_link_for_every_box():
-    svg = draw(VERDICTS, PAGES)
+    svg = draw_statements(VERDICTS, PAGES)
     root = ET.fromstring(svg)
     links = [a.get("href") for a in root.iter("a")]
     assert len(links) == len(STATEMENTS) + len(OWN)
@@ -50,4 +50,4 @@ def test_the_table_says_what_the_drawing_shows():
 
 def test_a_missing_verdict_is_an_error():
     with pytest.raises(KeyError):
-        draw({}, PAGES)
+        draw_statements({}, PAGES)
