@@ -19,7 +19,7 @@ LEVELS = (
     {"checks"},
     {"files", "gates"},
     {"measure"},
-    {"model"},
+    {"model", "penalty"},
     {"data", "divergences", "losses"},
     {"chebyshev", "information", "multinomial"},
     {"results", "squarem"},

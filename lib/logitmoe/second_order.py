@@ -12,6 +12,7 @@ import numpy as np
 from .data import WeightedPoints
 from .gates import Gate
 from .measure import MixingMeasure, Theta
+from .penalty import NO_PENALTY, Ridge
 from .results import FACE
 
 __all__ = ["TINY", "Likelihood"]
@@ -29,7 +30,9 @@ class Likelihood:
     Of the starts only k, K, d and the last gates are used.
     """
 
-    def __init__(self, data: WeightedPoints, start: MixingMeasure, gate: Gate, theta: Theta) -> None:
+    def __init__(
+        self, data: WeightedPoints, start: MixingMeasure, gate: Gate, theta: Theta, penalty: Ridge = NO_PENALTY
+    ) -> None:
         self.k, self.K, self.d, self.m = start.k, start.K, start.d, data.m
         x = data.points
         ones = np.ones((self.m, 1))
@@ -52,6 +55,14 @@ class Likelihood:
         expert_radii = [theta.a] + self.d * [theta.b]
         self.radii = np.array(self.gates * gate_radii + self.k * self.free * expert_radii)
         self.last = np.concatenate([start.beta0[:, -1:], start.beta1[:, -1]], axis=-1)  # the last gates, (fits, q)
+        #: The penalty's Hessian (P, P); its gradient is that times the coefficients less what the last gates add.
+        self.penalised, weights = bool(penalty), np.diag(penalty.weights(self.d))
+        self.ridge, split = np.zeros((self.P, self.P)), self.gates * q
+        self.ridge[:split, :split] = np.kron(np.eye(self.gates) - 1.0 / self.k, weights)
+        of_classes = np.kron(np.eye(self.free) - 1.0 / self.K, weights)
+        self.ridge[split:, split:] = np.kron(np.eye(self.k), of_classes)
+        self.offset = np.zeros((len(self.last), self.P))
+        self.offset[:, :split] = np.tile(self.last @ weights / self.k, self.gates)
 
     def vectors(self, G: MixingMeasure) -> np.ndarray:
         """Coefficients (B, P) of a measure with batch shape (B,)."""
@@ -148,6 +159,10 @@ class Likelihood:
             else:
                 put(a, a, block, of_experts)
         return hessian.reshape(B, self.P, self.P)
+
+    def pull(self, v: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """The gradient (B, P) of the penalty of the fits ``index`` at v."""
+        return v @ self.ridge - self.offset[index]
 
     def growth(self, step: np.ndarray) -> np.ndarray:
         """The relative change (B, P), to first order, that a step makes in the mass of each coefficient's atom."""
