@@ -21,10 +21,10 @@ LEVELS = (
     {"measure"},
     {"model", "penalty"},
     {"data", "divergences", "losses"},
-    {"chebyshev", "information", "multinomial"},
+    {"chebyshev", "multinomial"},
     {"results", "squarem"},
     {"em_algorithm", "second_order", "compression"},
-    {"newton"},
+    {"information", "newton"},
     {"fitting"},
 )
 MAX_LINES, MAX_PARAMETERS = 600, 8

@@ -71,6 +71,12 @@ class Likelihood:
         B, split = len(gate), self.gates * self.q
         return np.concatenate([gate.reshape(B, split), experts.reshape(B, self.P - split)], axis=-1)
 
+    @property
+    def order(self) -> np.ndarray:
+        """Positions (P,) in v of the coordinates of :meth:`.MixingMeasure.to_vector`."""
+        gate, experts = (block.reshape(-1, self.q) for block in np.split(np.arange(self.P), [self.gates * self.q]))
+        return np.concatenate([part.ravel() for block in (gate, experts) for part in (block[:, 0], block[:, 1:])])
+
     def measure(self, v: np.ndarray, start: MixingMeasure) -> MixingMeasure:
         """The inverse of `vectors`, with the last gates of ``start``."""
         B, k, K, q = len(v), self.k, self.K, self.q
@@ -163,6 +169,12 @@ class Likelihood:
     def pull(self, v: np.ndarray, index: np.ndarray) -> np.ndarray:
         """The gradient (B, P) of the penalty of the fits ``index`` at v."""
         return v @ self.ridge - self.offset[index]
+
+    def minus_hessian(self, v: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Minus the Hessian (B, P, P) of the penalised log-likelihood of fits 0..B-1 at v; weights (K, B, m)."""
+        gates, experts, g = self.probabilities(v, np.arange(len(v)))
+        _, *parts = self.scores(gates, experts, g, weights - weights.sum(axis=0) * g)
+        return self.hessian(gates, experts, weights, *parts) + self.ridge
 
     def growth(self, step: np.ndarray) -> np.ndarray:
         """The relative change (B, P), to first order, that a step makes in the mass of each coefficient's atom."""
