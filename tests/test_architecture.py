@@ -19,12 +19,12 @@ LEVELS = (
     {"checks"},
     {"files", "gates"},
     {"measure"},
-    {"model"},
+    {"model", "penalty"},
     {"data", "divergences", "losses"},
-    {"chebyshev", "information", "multinomial"},
+    {"chebyshev", "multinomial"},
     {"results", "squarem"},
     {"em_algorithm", "second_order", "compression"},
-    {"newton"},
+    {"information", "newton"},
     {"fitting"},
 )
 MAX_LINES, MAX_PARAMETERS = 600, 8

@@ -8,6 +8,7 @@ The modules, from the top: each stands on those below it.
 - `information` : derivatives of the density, Fisher information, standard errors
 - `losses`, `divergences` : how far a fit is from a truth, in parameters and in density
 - `data` : weighted points, the one form of data that all of the above see
+- `penalty` : `Ridge`, what EM and Newton's method may subtract from the log-likelihood
 - `model` : density, log-likelihood, posterior, samples
 - `measure`, `gates` : the parameters, in the paper's letters, and the maps M of the gate
 - `checks`, `files` : arguments and files that are not what they should be
@@ -24,12 +25,13 @@ from .losses import voronoi_loss
 from .measure import MixingMeasure, Theta
 from .model import density, log_likelihood, responsibilities, sample
 from .newton import mle
+from .penalty import Ridge
 from .results import StoppingRule
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "ChebyshevMoments", "Design", "GATES", "Gate", "MixingMeasure", "StoppingRule", "Theta", "WeightedPoints",
+    "ChebyshevMoments", "Design", "GATES", "Gate", "MixingMeasure", "Ridge", "StoppingRule", "Theta", "WeightedPoints",
     "compress", "covariance", "density", "em", "fisher_information", "fit", "hellinger", "log_likelihood", "mle",
     "random_start", "responsibilities", "sample", "sample_design", "standard_errors", "total_variation",
     "uniform_design", "voronoi_loss",

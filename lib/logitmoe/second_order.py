@@ -12,6 +12,7 @@ import numpy as np
 from .data import WeightedPoints
 from .gates import Gate
 from .measure import MixingMeasure, Theta
+from .penalty import NO_PENALTY, Ridge
 from .results import FACE
 
 __all__ = ["TINY", "Likelihood"]
@@ -29,7 +30,9 @@ class Likelihood:
     Of the starts only k, K, d and the last gates are used.
     """
 
-    def __init__(self, data: WeightedPoints, start: MixingMeasure, gate: Gate, theta: Theta) -> None:
+    def __init__(
+        self, data: WeightedPoints, start: MixingMeasure, gate: Gate, theta: Theta, penalty: Ridge = NO_PENALTY
+    ) -> None:
         self.k, self.K, self.d, self.m = start.k, start.K, start.d, data.m
         x = data.points
         ones = np.ones((self.m, 1))
@@ -52,6 +55,14 @@ class Likelihood:
         expert_radii = [theta.a] + self.d * [theta.b]
         self.radii = np.array(self.gates * gate_radii + self.k * self.free * expert_radii)
         self.last = np.concatenate([start.beta0[:, -1:], start.beta1[:, -1]], axis=-1)  # the last gates, (fits, q)
+        #: The penalty's Hessian (P, P); its gradient is that times the coefficients less what the last gates add.
+        self.penalised, weights = bool(penalty), np.diag(penalty.weights(self.d))
+        self.ridge, split = np.zeros((self.P, self.P)), self.gates * q
+        self.ridge[:split, :split] = np.kron(np.eye(self.gates) - 1.0 / self.k, weights)
+        of_classes = np.kron(np.eye(self.free) - 1.0 / self.K, weights)
+        self.ridge[split:, split:] = np.kron(np.eye(self.k), of_classes)
+        self.offset = np.zeros((len(self.last), self.P))
+        self.offset[:, :split] = np.tile(self.last @ weights / self.k, self.gates)
 
     def vectors(self, G: MixingMeasure) -> np.ndarray:
         """Coefficients (B, P) of a measure with batch shape (B,)."""
@@ -59,6 +70,12 @@ class Likelihood:
         experts = np.concatenate([G.a[..., None], G.b], axis=-1)[:, :, :-1]
         B, split = len(gate), self.gates * self.q
         return np.concatenate([gate.reshape(B, split), experts.reshape(B, self.P - split)], axis=-1)
+
+    @property
+    def order(self) -> np.ndarray:
+        """Positions (P,) in v of the coordinates of :meth:`.MixingMeasure.to_vector`."""
+        gate, experts = (block.reshape(-1, self.q) for block in np.split(np.arange(self.P), [self.gates * self.q]))
+        return np.concatenate([part.ravel() for block in (gate, experts) for part in (block[:, 0], block[:, 1:])])
 
     def measure(self, v: np.ndarray, start: MixingMeasure) -> MixingMeasure:
         """The inverse of `vectors`, with the last gates of ``start``."""
@@ -148,6 +165,16 @@ class Likelihood:
             else:
                 put(a, a, block, of_experts)
         return hessian.reshape(B, self.P, self.P)
+
+    def pull(self, v: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """The gradient (B, P) of the penalty of the fits ``index`` at v."""
+        return v @ self.ridge - self.offset[index]
+
+    def minus_hessian(self, v: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Minus the Hessian (B, P, P) of the penalised log-likelihood of fits 0..B-1 at v; weights (K, B, m)."""
+        gates, experts, g = self.probabilities(v, np.arange(len(v)))
+        _, *parts = self.scores(gates, experts, g, weights - weights.sum(axis=0) * g)
+        return self.hessian(gates, experts, weights, *parts) + self.ridge
 
     def growth(self, step: np.ndarray) -> np.ndarray:
         """The relative change (B, P), to first order, that a step makes in the mass of each coefficient's atom."""

@@ -136,12 +136,12 @@ def test_compressed_fits_get_the_order_they_need():
     x, y = draw(steep, 20_000, 6)
     moments = compress(x, y, 2, p=96)
     start = MixingMeasure.stack([steep, TRUTH])
-    result = em(moments, start, stopping=StoppingRule("absolute", 0.0, 3), compression_tol=1e-9)
+    result = em(moments, start, stopping=StoppingRule("absolute", 0.0, 3))
     assert (result.compression_error <= 1e-9).all()
     assert result.nodes[0] > 32
     raw = log_likelihood(result.measure, WeightedPoints.from_labels(x, y, 2))
     np.testing.assert_allclose(result.log_likelihood, raw, rtol=2e-9)
-    alone = em(moments, start[0], stopping=StoppingRule("absolute", 0.0, 3), compression_tol=1e-9)
+    alone = em(moments, start[0], stopping=StoppingRule("absolute", 0.0, 3))
     assert alone.measure.allclose(result.measure[0], atol=1e-12)
 
 
@@ -540,7 +540,7 @@ DATA = WeightedPoints.from_labels([0.1, 0.4, 0.6, 0.9], [1, 2, 1, 2], 2)
         (dict(gate="relu"), ValueError, "gate"),
         (dict(gate="log_abs", data=WeightedPoints.from_labels([0.0, 0.5], [1, 2], 2)), ValueError, "log_abs"),
         (dict(trace=True), ValueError, "trace: expected None"),
-        (dict(compression_tol="small"), TypeError, "compression_tol"),
+        (dict(penalty=0.1), TypeError, "penalty: expected a Ridge"),
         (
             dict(start=random_start(2, 3, 1, np.random.default_rng(0))),
             ValueError,
