@@ -25,7 +25,11 @@ LEVELS = (
     {"results", "squarem"},
     {"em_algorithm", "second_order", "compression"},
     {"information", "newton"},
+    {"inference", "tables"},
+    {"fitted"},
     {"fitting"},
+    {"selection"},
+    {"classifier"},
 )
 MAX_LINES, MAX_PARAMETERS = 600, 8
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -127,34 +127,39 @@ class FittedModel:
                 raise ValueError(message("kind", "'observed' for a fit that was loaded", repr(kind), remedy))
             data, gate = self.result.data, self.units.gate(self.gate)
             found = uncertainty(self.standard, data, gate, penalty=self.penalty, kind=kind, active=self.active)
-        mapped, errors = found.mapped(self._to_x)
-        rows, keep = self._rows, np.flatnonzero(self.active)
+        mapped, errors = found.mapped(self._to_x[self._order])
+        rows, keep = self._rows, np.flatnonzero(self.active[self._order])
         names = [" ".join(filter(None, row)) for row in rows]
         notes = [f"not identified: {in_words(direction, names)}" for direction in mapped.unidentified]
         part, label, term = ([rows[u][i] for u in keep] for i in range(3))
-        estimate = _vector(self.measure)
+        estimate = self.measure.to_vector()[self._order]
         return Coefficients(part, label, term, estimate[keep], errors[keep], kind, level, notes)
 
     def to_frame(self, kind: str = "observed", level: float = 0.95):
         """`coefficients` as a pandas DataFrame."""
         return self.coefficients(kind, level).to_frame()
 
-    @cached_property
+    @property
     def active(self) -> np.ndarray:
-        """The coordinates that were fitted, (P,): columns that the gate or the experts do not see are left out."""
-        gate, experts = (np.r_[True, seen] for seen in self.columns)
-        return np.r_[np.tile(gate, self.k - 1), np.tile(experts, self.k * (len(self.classes) - 1))].astype(bool)
+        """The coordinates of `MixingMeasure.to_vector` that were fitted, (P,): not of columns that are not seen."""
+        return _active(self.columns, self.k, len(self.classes))
 
     @cached_property
     def _to_x(self) -> np.ndarray:
         """The matrix (P, P) that takes coefficients of the fit's units to those of the data: all of it is linear."""
-        G, zero = self.standard, np.zeros_like(_vector(self.standard))
-        columns = []
-        for u in range(zero.size):
-            unit = zero.copy()
-            unit[u] = 1.0
-            columns.append(_vector(self.units.to_x(_from_vector(unit, G.k, G.K, G.d))))
-        return np.array(columns).T
+        G = self.standard
+        unit = MixingMeasure.from_vector(np.eye(G.to_vector().size), G.k, G.K, G.d)
+        return self.units.to_x(unit).to_vector().T
+
+    @cached_property
+    def _order(self) -> np.ndarray:
+        """Positions in the vector, (P,), of the rows of the table: intercepts before their slopes, atom by atom."""
+        G = self.standard
+        J, T, d = G.k - 1, G.K - 1, G.d
+        ends = np.cumsum([J, J * d, G.k * T])
+        beta0, beta1, a, b = np.split(np.arange(G.to_vector().size), ends)
+        gate = np.hstack([beta0[:, None], beta1.reshape(J, d)])
+        return np.concatenate([gate.ravel(), np.hstack([a[:, None], b.reshape(G.k * T, d)]).ravel()])
 
     @property
     def _rows(self) -> list[tuple[str, str, str]]:
@@ -191,6 +196,11 @@ class FittedModel:
 
     def _standardised(self, x) -> np.ndarray:
         return self.units.standardise(as_matrix(x, self.names)[0])
+
+    def renamed(self, names=None, classes=None) -> FittedModel:
+        """The same fit with other names of the columns, and other labels."""
+        names, classes = (tuple(new or old) for new, old in ((names, self.names), (classes, self.classes)))
+        return replace(self, names=names, classes=classes)
 
     # -- words -----------------------------------------------------------------------------------------------
 
@@ -293,8 +303,7 @@ class FittedModel:
         order = np.argsort(-found["shares"].round(9), kind="stable")
         G = G.permute(order).in_gauge("last")
         found["shares"] = found["shares"][order]
-        free = np.r_[np.tile(np.r_[True, sample.gate], k - 1), np.tile(np.r_[True, sample.experts], k * (K - 1))]
-        U = uncertainty(G, data, inner, penalty=result.penalty, active=free.astype(bool))
+        U = uncertainty(G, data, inner, penalty=result.penalty, active=_active(columns, k, K))
         n, (agree, others) = float(data.total), counts
         notes = [f"expert {i + 1} is empty: its share is below one row" for i in np.flatnonzero(found["shares"] * n < 1)]
         if others and not agree:
@@ -322,17 +331,8 @@ def _shapes(k, K, d, r, P):
     return measure | units | rest
 
 
-def _vector(G: MixingMeasure) -> np.ndarray:
-    """The coefficients (P,) of a measure, in the gauge "last" and the class reference, as in `second_order`."""
-    G = G.in_gauge("last").canonical()
-    gate = np.concatenate([G.beta0[:, None], G.beta1], axis=-1)[:-1]
-    experts = np.concatenate([G.a[..., None], G.b], axis=-1)[:, :-1]
-    return np.concatenate([gate.ravel(), experts.ravel()])
-
-
-def _from_vector(v: np.ndarray, k: int, K: int, d: int) -> MixingMeasure:
-    """The inverse of `_vector`."""
-    gate, experts = np.zeros((k, 1 + d)), np.zeros((k, K, 1 + d))
-    gate[:-1] = v[: (k - 1) * (1 + d)].reshape(k - 1, 1 + d)
-    experts[:, :-1] = v[(k - 1) * (1 + d) :].reshape(k, K - 1, 1 + d)
-    return MixingMeasure(gate[:, 0], gate[:, 1:], experts[..., 0], experts[..., 1:])
+def _active(columns: np.ndarray, k: int, K: int) -> np.ndarray:
+    """The coordinates (P,) that are fitted if the gate and the experts see the columns marked in (2, d)."""
+    gate, experts = columns.astype(bool)
+    intercepts = np.ones(k - 1, dtype=bool), np.ones(k * (K - 1), dtype=bool)
+    return np.concatenate([intercepts[0], np.tile(gate, k - 1), intercepts[1], np.tile(experts, k * (K - 1))])

@@ -1,7 +1,6 @@
 """Standard errors of a fit to data, by the observed or the expected information or the sandwich, and its criteria.
 
-Coordinates are those of `logitmoe.second_order`: the gates of the atoms 1..k-1 against the last, each an intercept and
-its slopes, then the experts, atom by atom and class by class, against the last class.
+Coordinates are those of `MixingMeasure.to_vector`.
 """
 
 from __future__ import annotations
@@ -13,14 +12,15 @@ from scipy.special import ndtr, ndtri
 
 from .checks import message
 from .data import WeightedPoints
+from .divergences import Design
 from .gates import Gate, identity
-from .measure import MixingMeasure, Theta, as_measure
+from .information import fisher_information, observed_information, score_products
+from .measure import MixingMeasure, single
 from .model import responsibilities
 from .penalty import NO_PENALTY, Ridge
-from .second_order import Likelihood
 
 
-__all__ = ["KINDS", "Coefficients", "Uncertainty", "criteria", "frame", "uncertainty"]
+__all__ = ["KINDS", "Coefficients", "Uncertainty", "criteria", "frame", "in_words", "uncertainty"]
 
 #: Kinds of standard errors.
 KINDS = ("observed", "expected", "sandwich")
@@ -30,7 +30,7 @@ NULL = 1e-10
 PART = 1e-8
 #: Coefficients of a direction below which its text leaves them out.
 SHOWN = 0.05
-#: Points of which the scores are held at once.
+#: Points of which the posterior probabilities are held at once.
 CHUNK = 20_000
 
 
@@ -93,19 +93,21 @@ def uncertainty(
     """
     if kind not in KINDS:
         raise ValueError(message("kind", f"one of {', '.join(KINDS)}", repr(kind), "choose one of these"))
-    G = as_measure(G).in_gauge("last").canonical()
-    parts = [_information(G, data, rows, gate, kind) for rows in _pieces(data.m)]
-    hessian, squares = (sum(part[i] for part in parts) for i in (0, 1))
-    ridge = Likelihood(WeightedPoints(data.points[:1], data.weights[:, :1]), G[None], gate, Theta.cube(1.0), penalty).ridge
-    P = len(hessian)
+    G = single(G).in_gauge("last").canonical()
+    information = observed_information(G, data, gate, penalty)
+    if kind == "expected":
+        nothing = WeightedPoints(data.points[:1], np.zeros((data.K, 1)))
+        totals = data.weights.sum(axis=0)
+        design = Design(data.points, totals / totals.sum())
+        information = data.total * fisher_information(G, design, gate) + observed_information(G, nothing, gate, penalty)
+    P = len(information)
     keep = np.flatnonzero(np.ones(P, dtype=bool) if active is None else active)
-    information = (hessian + ridge)[np.ix_(keep, keep)]
-    values, vectors = np.linalg.eigh(information)
+    values, vectors = np.linalg.eigh(information[np.ix_(keep, keep)])
     null = values <= NULL * max(values.max(initial=0.0), 0.0)
     root = vectors[:, ~null] / np.sqrt(values[~null])
     covariance = root @ root.T
     if kind == "sandwich":
-        covariance = covariance @ squares[np.ix_(keep, keep)] @ covariance
+        covariance = covariance @ score_products(G, data, gate)[np.ix_(keep, keep)] @ covariance
     full, directions = np.zeros((P, P)), np.zeros((int(null.sum()), P))
     full[np.ix_(keep, keep)] = covariance
     directions[:, keep] = vectors[:, null].T
@@ -114,28 +116,6 @@ def uncertainty(
 
 def _pieces(m: int):
     return [slice(first, first + CHUNK) for first in range(0, m, CHUNK)]
-
-
-def _information(G, data, rows, gate, kind):
-    """Minus the Hessian of some points, or its expectation, (P, P), and the sum of their squared scores."""
-    part = WeightedPoints(data.points[rows], data.weights[:, rows])
-    likelihood = Likelihood(part, G[None], gate, Theta.cube(1.0))
-    v = likelihood.vectors(G[None])
-    gates, experts, g = likelihood.probabilities(v, np.zeros(1, dtype=int))
-    weights = part.weights[:, None]
-    totals = weights.sum(axis=0)
-    if kind == "expected":
-        weights = totals * g
-    _, scores, slope = likelihood.scores(gates, experts, g, weights - totals * g)
-    split = likelihood.gates
-    gate_design, expert_design = likelihood.designs
-    # Scores (K m, P): those along the linear predictors, times the designs.
-    columns = [scores[a, :, 0, :, None] * (gate_design if a < split else expert_design) for a in range(len(scores))]
-    rows = np.concatenate(columns, axis=-1).reshape(-1, likelihood.P)
-    squares = rows.T @ (rows * weights[:, 0].reshape(-1, 1))
-    if kind == "expected":
-        return squares, squares
-    return likelihood.hessian(gates, experts, weights, scores, slope)[0], squares
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +170,8 @@ class Coefficients:
         """The table as a dict of columns."""
         low, high = self.interval.T
         named = {"part": self.part, "class": self.label, "term": self.term}
-        numbers = {"estimate": self.estimate, "std_error": self.error, "z": self.z, "p": self.p, "low": low, "high": high}
+        numbers = {"estimate": self.estimate, "std_error": self.error, "z": self.z, "p": self.p}
+        numbers |= {"low": low, "high": high}
         return named | {name: values.tolist() for name, values in numbers.items()}
 
     def to_frame(self):
@@ -205,8 +186,10 @@ class Coefficients:
             texts = [_number(estimate), _number(error), f"{z:.2f}", "<0.001" if p < 1e-3 else f"{p:.3f}"]
             rows.append([part, label, term, *texts, _number(low), _number(high)])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(t.ljust(w) if i < 3 else t.rjust(w) for i, (t, w) in enumerate(zip(row, widths, strict=True)))
-                 for row in rows]  # fmt: skip
+        lines = [
+            "  ".join(text.ljust(w) if i < 3 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths, strict=True)))
+            for row in rows
+        ]
         return "\n".join([line.rstrip() for line in lines] + [f"standard errors: {self.kind} information", *self.notes])
 
 
