@@ -3,13 +3,13 @@
 suppressPackageStartupMessages({library(flexmix); library(nnet)})
 arguments <- commandArgs(trailingOnly = TRUE)
 folder <- arguments[1]
-STARTS <- if (length(arguments) > 1) as.integer(arguments[2]) else 16L
-FOLD_STARTS <- 4L
-files <- setdiff(list.files(folder, "[.]csv$"), list.files(folder, "^raw_|^flexmix|^ours|^versions"))
+STARTS <- if (length(arguments) > 1) as.integer(arguments[2]) else 5L
+FOLD_STARTS <- 2L
+files <- paste0(c("penguins", "birthwt", "iris", "pima", "biopsy", "breast_cancer", "wine", "anes96", "fgl", "fair"), ".csv")
 
 one_fit <- function(data, k, K, terms) {
   gate <- FLXPmultinom(as.formula(paste("~", terms)))
-  control <- list(iter.max = 500, minprior = 0, tolerance = 1e-7)
+  control <- list(iter.max = 200, minprior = 0, tolerance = 1e-6)
   if (K == 2) {
     data$response <- cbind(data$y == 1, data$y == 2) + 0
     model <- FLXMRglm(as.formula(paste("response ~", terms)), family = "binomial")

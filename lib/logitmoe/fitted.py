@@ -15,7 +15,7 @@ from .measure import FIELDS, MixingMeasure
 from .model import density, gate_log_probabilities, responsibilities
 from .newton import MLEResult
 from .penalty import Ridge
-from .tables import Units, as_matrix
+from .tables import Sample, Units, as_matrix
 
 __all__ = ["AGREE", "FittedModel", "Run"]
 
@@ -197,6 +197,12 @@ class FittedModel:
     def _standardised(self, x) -> np.ndarray:
         return self.units.standardise(as_matrix(x, self.names)[0])
 
+    def refitted(self, result: MLEResult) -> FittedModel:
+        """The fitted model of another maximum for the same table."""
+        sample = Sample(result.data, self.names, self.classes, *self.columns)
+        run = Run("refit", float(result.objective), float(result.objective))
+        return FittedModel.of(result, sample, self.units, self.gate, (*self.runs, run), (0, 0))
+
     def renamed(self, names=None, classes=None) -> FittedModel:
         """The same fit with other names of the columns, and other labels."""
         names, classes = (tuple(new or old) for new, old in ((names, self.names), (classes, self.classes)))
@@ -292,7 +298,7 @@ class FittedModel:
         )  # fmt: skip
 
     @classmethod
-    def of(cls, result: MLEResult, sample, units: Units, gate: Gate, runs: tuple[Run, ...], counts) -> FittedModel:
+    def of(cls, result: MLEResult, sample: Sample, units: Units, gate: Gate, runs: tuple[Run, ...], counts) -> FittedModel:
         """The fitted model of a maximum in the units of the fit: what :func:`.fit` ends with."""
         data, inner = result.data, units.gate(gate)
         G = result.measure.in_gauge("last").canonical()
