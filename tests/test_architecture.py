@@ -21,7 +21,7 @@ LEVELS = (
     {"measure"},
     {"model", "penalty"},
     {"data", "divergences", "losses"},
-    {"chebyshev", "multinomial"},
+    {"chebyshev", "multinomial", "separation"},
     {"results", "squarem"},
     {"em_algorithm", "second_order", "compression"},
     {"information", "newton"},

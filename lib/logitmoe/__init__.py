@@ -9,6 +9,7 @@ The modules, from the top: each stands on those below it.
 - `newton` : `mle`, the maximum itself;  `compression` : a sample of any size as a few Chebyshev moments
 - `em_algorithm` : `em`, with the solver of its M-step in `multinomial`
 - `information` : derivatives of the density, Fisher information, standard errors
+- `separation` : where, and why, a likelihood has its maximum at infinity
 - `losses`, `divergences` : how far a fit is from a truth, in parameters and in density
 - `data` : weighted points, the one form of data that all of the above see
 - `penalty` : `Ridge`, what EM and Newton's method may subtract from the log-likelihood

@@ -215,7 +215,7 @@ def _run(data: WeightedPoints, start: MixingMeasure, model, stopping, accelerati
         log_likelihood=log_lik.reshape(shape),
         n_iter=n_iter.reshape(shape),
         reason=reason.reshape(shape),
-        at_bound=(np.abs(_vectors(gates, experts)) >= (1.0 - FACE) * kernel.radii).any(axis=-1).reshape(shape),
+        at_bound=kernel.at_bound(_vectors(gates, experts)).reshape(shape),
         missing_classes=missing_classes(data, shape),
         theta=theta,
         penalty=penalty,
@@ -286,12 +286,15 @@ class Kernel:
 
     def __init__(self, data: WeightedPoints, start: MixingMeasure, gate: Gate, theta: Theta, penalty: Ridge) -> None:
         ones, ridge = np.ones((data.m, 1)), penalty.weights(data.d)
-        gate_radii = np.array([theta.beta0] + data.d * [theta.beta1])
-        expert_radii = np.array([theta.a] + data.d * [theta.b])
+        gate_radii, expert_radii = theta.radii(data.d)
         self.gate = Setting(np.hstack([ones, gate(data.points)]), gate_radii, ridge, start.k)
         self.experts = Setting(np.hstack([ones, data.points]), expert_radii, ridge, start.K)
         self.shape = start.K, start.k
         self.radii = np.concatenate([np.tile(gate_radii, start.k), np.tile(expert_radii, start.K * start.k)])
+
+    def at_bound(self, vectors: np.ndarray) -> np.ndarray:
+        """Whether a coefficient of each fit, other than those that are held at zero, is on the boundary, (B,)."""
+        return ((np.abs(vectors) >= (1.0 - FACE) * self.radii) & (self.radii > 0.0)).any(axis=-1)
 
     def evaluate(self, gate: np.ndarray, experts: np.ndarray, weights: np.ndarray) -> Fits:
         """Fits at coefficients (k, B, 1 + d) and (K, k, B, 1 + d), with class weights (K, B, m)."""

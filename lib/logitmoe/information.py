@@ -366,8 +366,9 @@ class _Directions:
         V = np.swapaxes(scaled, -1, -2) @ scaled / self.n
         if self.meat is not None:
             V = V @ self.meat @ V
-        held = np.eye(V.shape[-1], dtype=bool) & (self.held & ~self.zero)[..., None, :]
-        return np.where(held, np.inf, V)
+        V = np.where(self.held[..., :, None] | self.held[..., None, :], 0.0, V)
+        on_face = np.eye(V.shape[-1], dtype=bool) & (self.held & ~self.zero)[..., None, :]
+        return np.where(on_face, np.inf, V)
 
     def words(self, batch):
         """The rank for one measure, and the last direction without information that is not of held coordinates."""

@@ -413,18 +413,47 @@ class Theta:
     Parameters
     ----------
     beta0, beta1, a, b : float
-        Radii, positive and finite.
+        Radii, positive and finite. Those of the slopes, `beta1` and `b`, may be one for each covariate, sequences (d,):
+        a radius of 0 leaves the covariate out, of the gate or of the experts, with all its slopes held at zero.
+
+    Examples
+    --------
+    The gate sees the first of two covariates only:
+
+    >>> Theta(10, [10, 0], 10, 10)
+    Theta(beta0=10.0, beta1=(10.0, 0.0), a=10.0, b=10.0)
     """
 
     beta0: float
-    beta1: float
+    beta1: float | tuple[float, ...]
     a: float
-    b: float
+    b: float | tuple[float, ...]
 
     def __post_init__(self):
+        expected, remedy = "a positive radius", "give the box some width"
         for name in FIELDS:
-            radius = as_number(getattr(self, name), name, "a positive radius", "give the box some width", above=0.0)
+            radius = getattr(self, name)
+            if name in ("beta1", "b") and np.ndim(radius):
+                radii = as_float_array(radius, name, ndim=1)
+                if radii.min(initial=0.0) < 0.0 or radii.size == 0:
+                    raise ValueError(message(name, "radii of at least 0", f"{radii}", "0 leaves a covariate out"))
+                radius = tuple(float(r) for r in radii)
+            else:
+                radius = as_number(radius, name, expected, remedy, above=0.0)
             object.__setattr__(self, name, radius)
+
+    def radii(self, d):
+        """Radii of an intercept and the slopes of the gate, and the same of the experts: two arrays (1 + d,)."""
+        pairs = (("beta0", "beta1"), ("a", "b"))
+        return tuple(np.append(getattr(self, one), self._slopes(many, d)) for one, many in pairs)
+
+    def _slopes(self, name, d):
+        """Radii (d,) of `beta1` or `b`."""
+        radius = np.asarray(getattr(self, name))
+        if radius.ndim and radius.size != d:
+            remedy = "give one radius, or one for each covariate"
+            raise ValueError(message(f"theta.{name}", f"d = {d} radii", f"{radius.size}", remedy))
+        return np.broadcast_to(radius, (d,))
 
     @classmethod
     def cube(cls, radius):
@@ -433,11 +462,13 @@ class Theta:
 
     def contains(self, G):
         """Whether the parameters lie in the box (its boundary included), bool array of shape (...)."""
-        return np.logical_and.reduce([largest <= radius for largest, radius in self._extent(G)])
+        return np.logical_and.reduce([(size <= radius).all(axis=axes) for size, radius, axes in self._sizes(G)])
 
     def touches(self, G, rtol=1e-9):
-        """Whether some parameter's modulus is at least ``(1 - rtol)`` times its radius, bool array of shape (...)."""
-        return np.logical_or.reduce([largest >= (1 - rtol) * radius for largest, radius in self._extent(G)])
+        """Whether some parameter's modulus is at least ``(1 - rtol)`` times its radius, not 0: bool array (...)."""
+        return np.logical_or.reduce(
+            [((size >= (1 - rtol) * r) & (r > 0.0)).any(axis=axes) for size, r, axes in self._sizes(G)]
+        )
 
     def touching(self, G, rtol=1e-9):
         """Names of the parameters that are at the box's boundary, as in `touches`, in some measure of the batch.
@@ -452,25 +483,24 @@ class Theta:
         ['beta1[1,1]', 'a[2,1]']
         """
         n, names = len(as_measure(G).batch_shape), []
-        for name in FIELDS:
-            there = np.abs(getattr(G, name)) >= (1 - rtol) * getattr(self, name)
+        for name, (size, radius, _) in zip(FIELDS, self._sizes(G), strict=True):
+            there = (size >= (1 - rtol) * radius) & (radius > 0.0)
             indices = np.argwhere(there.any(axis=tuple(range(n)))) + 1
             names += [f"{name}[{','.join(map(str, index))}]" for index in indices]
         return names
 
     def clip(self, G):
         """Return the measure with every parameter moved to the nearest value in the box."""
-        as_measure(G)
-        return MixingMeasure(
-            **{name: np.clip(getattr(G, name), -getattr(self, name), getattr(self, name)) for name in FIELDS}
-        )
+        radii = [radius for _, radius, _ in self._sizes(G)]
+        return MixingMeasure(*(np.clip(getattr(G, n), -r, r) for n, r in zip(FIELDS, radii, strict=True)))
 
-    def _extent(self, G):
-        """Largest modulus over the atoms, shape (...), and the radius, for each array."""
+    def _sizes(self, G):
+        """For each array the moduli, the radius, which broadcasts against them, and the axes behind the batch axes."""
         n = len(as_measure(G).batch_shape)
         for name in FIELDS:
             array = getattr(G, name)
-            yield np.abs(array).max(axis=tuple(range(n, array.ndim))), getattr(self, name)
+            radius = self._slopes(name, G.d) if name in ("beta1", "b") else np.asarray(getattr(self, name))
+            yield np.abs(array), radius, tuple(range(n, array.ndim))
 
 
 #: The box used when none is given.

@@ -212,6 +212,7 @@ def _finish(best, b, targets, totals, setting, scale):
     unit = np.sqrt(np.abs(totals) @ np.square(design) + setting.ridge)
     unit = np.tile(np.where(unit > 0.0, unit, 1.0), free)
     bound = np.tile(setting.radii, free)
+    move = bound > 0.0  # the others are held at zero
     tol = max(NEWTON_TOL * scale, ROUNDING * abs(objective))
     damping, moved, done = LEAST_DAMPING, True, False
     for _ in range(MAX_DAMPED):
@@ -229,8 +230,9 @@ def _finish(best, b, targets, totals, setting, scale):
                 done = True
                 break
         root = np.sqrt(np.maximum(values, 0.0) + damping)
-        model, right = root[:, None] * vectors.T, vectors.T @ gradient / root
-        step = lsq_linear(model, right, (low, high), method="bvls", tol=1e-15, max_iter=1000).x
+        model, right, step = root[:, None] * vectors.T, vectors.T @ gradient / root, np.zeros(len(root))
+        box = low[move], high[move]
+        step[move] = lsq_linear(model[:, move], right, box, method="bvls", tol=1e-15, max_iter=1000).x
         predicted = gradient @ step - 0.5 * np.square(model @ step).sum()
         if damping == LEAST_DAMPING and predicted <= tol:
             done = True
@@ -315,7 +317,7 @@ def _newton_direction(model, targets, totals, setting):
 
     if np.abs(coefficients[:free]).max(initial=0.0) >= radii.min():
         at_face = np.abs(coefficients[:free]) >= radii
-        outward = at_face & (gradient * coefficients[:free] > 0)
+        outward = at_face & ((gradient * coefficients[:free] > 0) | (radii == 0.0))
         held = outward.transpose(1, 0, 2).reshape(B, P)
         g = np.where(held, 0.0, g)
         hessian *= ~(held[:, :, None] | held[:, None, :])

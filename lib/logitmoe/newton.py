@@ -350,7 +350,7 @@ class _Search:
         self.size[index] = np.maximum(size, SMALLEST)
         #: Rounding error of a gradient's component: those below are no direction to follow.
         self.noise[index] = 4.0 * EPS * size / np.sqrt(weights.shape[-1])
-        self.held[index], self.radius[index], self.n_iter[index] = False, FIRST_RADIUS, 0
+        self.held[index], self.radius[index], self.n_iter[index] = self.likelihood.radii == 0.0, FIRST_RADIUS, 0
         self._differentiate(index, *self.likelihood.probabilities(self.v[index], fits))
 
     def _differentiate(self, index, gates, experts, g) -> None:
@@ -446,7 +446,7 @@ class _Search:
             self.n_iter[index],
             np.where(lost, "underflow", reason),
             *self._certificate(index),
-            (self.likelihood.radii - np.abs(v)).min(axis=-1),
+            np.where(self.likelihood.radii > 0.0, self.likelihood.radii - np.abs(v), np.inf).min(axis=-1),
         )
         self.ends[fit] = v
         for array, value in zip(self.results.values(), values, strict=True):

@@ -51,9 +51,8 @@ class Likelihood:
         #: Products of the designs of two linear predictors: of two gates, of a gate and an expert, of two experts.
         both = (gate_design, gate_design), (gate_design, expert_design), (expert_design, expert_design)
         self.products = [(u[:, :, None] * v[:, None, :]).reshape(self.m, q * q) for u, v in both]
-        gate_radii = [theta.beta0] + self.d * [theta.beta1]
-        expert_radii = [theta.a] + self.d * [theta.b]
-        self.radii = np.array(self.gates * gate_radii + self.k * self.free * expert_radii)
+        gate_radii, expert_radii = theta.radii(self.d)
+        self.radii = np.concatenate([np.tile(gate_radii, self.gates), np.tile(expert_radii, self.k * self.free)])
         self.last = np.concatenate([start.beta0[:, -1:], start.beta1[:, -1]], axis=-1)  # the last gates, (fits, q)
         #: The penalty's Hessian (P, P); its gradient is that times the coefficients less what the last gates add.
         self.penalised, weights = bool(penalty), np.diag(penalty.weights(self.d))
