@@ -15,12 +15,15 @@ from .measure import FIELDS, MixingMeasure
 from .model import density, gate_log_probabilities, responsibilities
 from .newton import MLEResult
 from .penalty import Ridge
+from .separation import separations
 from .tables import Sample, Units, as_matrix
 
 __all__ = ["AGREE", "FittedModel", "Run"]
 
 #: Nats within which two starts count as agreeing.
 AGREE = 1e-3
+#: Points from which a fit does not look for separation.
+SEPARATION_POINTS = 20_000
 _KIND = "logitmoe.FittedModel"
 
 
@@ -71,8 +74,8 @@ class FittedModel:
         Of `others` independent starts that were run to the end, the best not counted, `agree` reached the best.
     result : MLEResult or None
         The certificate of the maximum, in the units of the fit; None for a fit that was loaded.
-    notes : tuple of str
-        What is odd about the fit: separation, empty experts, starts that do not agree.
+    remarks : tuple of str
+        What is odd about the fit: empty experts, starts that do not agree; see `notes`.
     """
 
     measure: MixingMeasure
@@ -93,7 +96,7 @@ class FittedModel:
     runs: tuple[Run, ...]
     agree: int
     others: int
-    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
     result: MLEResult | None
     observed: Uncertainty
 
@@ -111,6 +114,18 @@ class FittedModel:
     def converged(self) -> bool:
         """Whether the last run ended at a maximum; True for a fit that was loaded."""
         return self.result is None or bool(self.result.converged)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What is odd about the fit, in words: `remarks`, and the separations of :func:`.separations`."""
+        if self.result is None or self.result.data.m > SEPARATION_POINTS:
+            return self.remarks
+        found = separations(self.standard, self.result.data, self.units.gate(self.gate))
+        remedy = "only the penalty keeps it finite" if self.penalty else "the maximum is at infinity: give a penalty"
+        plain = self.classes == tuple(range(1, len(self.classes) + 1))
+        key = "" if plain else f" (class {', '.join(f'{s + 1} is {v}' for s, v in enumerate(self.classes))})"
+        words = [f"separation, {separation.words(self.names)}{key}; {remedy}" for separation in found]
+        return (*self.remarks, *words)
 
     # -- coefficients ----------------------------------------------------------------------------------------
 
@@ -294,7 +309,7 @@ class FittedModel:
             log_likelihood=log_likelihood, n=n, parameters=int(parameters), aic=aic, bic=bic, icl=icl,
             shares=arrays["shares"], penalty=Ridge(slopes, intercepts), agree=words["agree"], others=words["others"],
             runs=tuple(Run(o, s, float("nan") if long is None else long) for o, s, long in words["runs"]),
-            notes=tuple(words["notes"]), result=None, observed=Uncertainty(arrays["covariance"], arrays["unidentified"]),
+            remarks=tuple(words["notes"]), result=None, observed=Uncertainty(arrays["covariance"], arrays["unidentified"]),
         )  # fmt: skip
 
     @classmethod
@@ -324,7 +339,7 @@ class FittedModel:
         return cls(
             measure=units.to_x(G), standard=G, units=units, gate=gate, names=sample.names, classes=sample.classes,
             columns=columns, log_likelihood=float(result.log_likelihood), n=n, parameters=parameters,
-            penalty=result.penalty, runs=runs, agree=agree, others=others, notes=tuple(notes), result=result,
+            penalty=result.penalty, runs=runs, agree=agree, others=others, remarks=tuple(notes), result=result,
             observed=U, **found,
         )  # fmt: skip
 
