@@ -38,9 +38,9 @@ from .tables import Table
 __version__ = "0.1.0"
 
 __all__ = [
-    "ChebyshevMoments", "DEFAULT_PENALTY", "Design", "FittedModel", "GATES", "Gate", "MixingMeasure", "Ridge", "Selection",
-    "Starts", "StoppingRule", "Table", "Theta", "WeightedPoints", "compress", "covariance", "density", "diagnose", "em",
-    "fisher_information", "fit", "hellinger", "log_likelihood", "merge_indistinct", "mle", "random_start",
-    "responsibilities", "sample", "sample_design", "select_k", "standard_errors", "total_variation", "uniform_design",
-    "voronoi_loss",
+    "ChebyshevMoments", "DEFAULT_PENALTY", "Design", "FittedModel", "GATES", "Gate", "MixingMeasure", "Ridge",
+    "Selection", "Starts", "StoppingRule", "Table", "Theta", "WeightedPoints", "compress", "covariance", "density",
+    "diagnose", "em", "fisher_information", "fit", "hellinger", "log_likelihood", "merge_indistinct", "mle",
+    "random_start", "responsibilities", "sample", "sample_design", "select_k", "standard_errors", "total_variation",
+    "uniform_design", "voronoi_loss",
 ]  # fmt: skip

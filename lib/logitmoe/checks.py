@@ -16,8 +16,8 @@ import numpy as np
 TOO_LARGE = 1e50
 
 __all__ = [
-    "as_array", "as_count", "as_covariates", "as_float_array", "as_generator", "as_instance", "as_interval", "as_labels",
-    "as_number", "as_shape", "broadcast_shapes", "check_same_rows", "check_size", "message",
+    "as_array", "as_count", "as_covariates", "as_float_array", "as_generator", "as_instance", "as_interval",
+    "as_labels", "as_number", "as_shape", "broadcast_shapes", "check_same_rows", "check_size", "message",
 ]  # fmt: skip
 
 

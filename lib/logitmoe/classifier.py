@@ -8,6 +8,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from .checks import message
 from .fitting import DEFAULT_PENALTY, Starts, fit
 from .penalty import Ridge
 from .tables import Table
@@ -79,7 +80,8 @@ class SoftmaxMoEClassifier(ClassifierMixin, BaseEstimator):
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         self.classes_ = np.unique(y) if self.classes is None else np.asarray(self.classes)
         if len(self.classes_) < 2:
-            raise ValueError(f"y: expected at least 2 classes, got one class, {self.classes_[0]!r}; pass classes=")
+            got = f"one class, {self.classes_[0]!r}"
+            raise ValueError(message("y", "at least 2 classes", got, "pass classes= if others may come"))
         columns = [self._positions(value, names) for value in (self.gate_columns, self.expert_columns)]
         position = self._encode(y)
         table = Table(weights, list(range(len(self.classes_))), *columns)
@@ -118,7 +120,8 @@ class SoftmaxMoEClassifier(ClassifierMixin, BaseEstimator):
         try:
             return np.array([listed[label] for label in y.tolist()])
         except KeyError as error:
-            raise ValueError(f"classes: expected every label of y, got {error.args[0]!r} in y; list all of them") from None
+            got = f"{error.args[0]!r} in y"
+            raise ValueError(message("classes", "every label of y", got, "list all of them")) from None
 
     def _positions(self, columns, names):
         """Columns as indices: names are those of the frame."""

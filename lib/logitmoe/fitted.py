@@ -309,11 +309,12 @@ class FittedModel:
             log_likelihood=log_likelihood, n=n, parameters=int(parameters), aic=aic, bic=bic, icl=icl,
             shares=arrays["shares"], penalty=Ridge(slopes, intercepts), agree=words["agree"], others=words["others"],
             runs=tuple(Run(o, s, float("nan") if long is None else long) for o, s, long in words["runs"]),
-            remarks=tuple(words["notes"]), result=None, observed=Uncertainty(arrays["covariance"], arrays["unidentified"]),
+            remarks=tuple(words["notes"]), result=None,
+            observed=Uncertainty(arrays["covariance"], arrays["unidentified"]),
         )  # fmt: skip
 
     @classmethod
-    def of(cls, result: MLEResult, sample: Sample, units: Units, gate: Gate, runs: tuple[Run, ...], counts) -> FittedModel:
+    def of(cls, result: MLEResult, sample: Sample, units: Units, gate: Gate, runs: tuple[Run, ...], counts):
         """The fitted model of a maximum in the units of the fit: what :func:`.fit` ends with."""
         data, inner = result.data, units.gate(gate)
         G = result.measure.in_gauge("last").canonical()
@@ -326,7 +327,8 @@ class FittedModel:
         found["shares"] = found["shares"][order]
         U = uncertainty(G, data, inner, penalty=result.penalty, active=_active(columns, k, K))
         n, (agree, others) = float(data.total), counts
-        notes = [f"expert {i + 1} is empty: its share is below one row" for i in np.flatnonzero(found["shares"] * n < 1)]
+        empty = np.flatnonzero(found["shares"] * n < 1.0) + 1
+        notes = [f"expert {i} is empty: its share is below one row" for i in empty]
         if others and not agree:
             notes.append("no other start reached the best: take more starts")
         if not result.converged:

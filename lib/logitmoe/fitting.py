@@ -66,7 +66,8 @@ class Starts:
     long: int = 8
 
     def __post_init__(self) -> None:
-        for name, least in (("random", 0), ("partitions", 0), ("splits", 0), ("perturbations", 0), ("short", 1), ("long", 1)):
+        for name in ("random", "partitions", "splits", "perturbations", "short", "long"):
+            least = 1 if name in ("short", "long") else 0
             object.__setattr__(self, name, as_count(getattr(self, name), name, minimum=least))
 
     @classmethod

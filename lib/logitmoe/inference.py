@@ -19,7 +19,6 @@ from .measure import MixingMeasure, single
 from .model import responsibilities
 from .penalty import NO_PENALTY, Ridge
 
-
 __all__ = ["KINDS", "Coefficients", "Uncertainty", "criteria", "frame", "in_words", "uncertainty"]
 
 #: Kinds of standard errors.
@@ -186,10 +185,8 @@ class Coefficients:
             texts = [_number(estimate), _number(error), f"{z:.2f}", "<0.001" if p < 1e-3 else f"{p:.3f}"]
             rows.append([part, label, term, *texts, _number(low), _number(high)])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(text.ljust(w) if i < 3 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths, strict=True)))
-            for row in rows
-        ]
+        just = [str.ljust] * 3 + [str.rjust] * (len(widths) - 3)
+        lines = ["  ".join(f(t, w) for f, t, w in zip(just, row, widths, strict=True)) for row in rows]
         return "\n".join([line.rstrip() for line in lines] + [f"standard errors: {self.kind} information", *self.notes])
 
 

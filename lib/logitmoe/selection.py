@@ -1,4 +1,4 @@
-"""How many experts: fits of several k, atoms that the data cannot tell apart, and what a fit means in the paper's terms."""
+"""How many experts: fits of several k, atoms that the data cannot tell apart, a fit in the paper's terms."""
 
 from __future__ import annotations
 

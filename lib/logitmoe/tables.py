@@ -97,13 +97,14 @@ class Units:
 
 def _moments(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weighted mean and standard deviation (d,), 1 for a column that is constant."""
-    part = weights / weights.sum()
-    reference = values[0]  # what is constant then has the deviation 0 exactly
-    mean = part @ (values - reference)
-    deviation = np.sqrt(part @ np.square(values - reference - mean))
-    size = np.abs(values).max(axis=0)
-    constant = deviation <= 1e-14 * size
-    return np.where(constant, values[0], reference + mean), np.where(constant | (deviation == 0.0), 1.0, deviation)
+    part, first = weights / weights.sum(), values[0]
+    spread = np.abs(values - first).max(axis=0)
+    constant = spread <= 1e-14 * np.abs(first)  # rounding, or nothing
+    unit = np.where(constant, 1.0, spread)
+    relative = (values - first) / unit
+    mean = part @ relative
+    deviation = unit * np.sqrt(part @ np.square(relative - mean))
+    return np.where(constant, first, first + unit * mean), np.where(constant, 1.0, deviation)
 
 
 def as_matrix(x, names: Sequence[str] | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
