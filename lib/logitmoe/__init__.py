@@ -23,7 +23,7 @@ from .data import WeightedPoints
 from .divergences import Design, hellinger, sample_design, total_variation, uniform_design
 from .em_algorithm import em
 from .fitted import FittedModel
-from .fitting import DEFAULT_PENALTY, Starts, fit, random_start
+from .fitting import Starts, default_penalty, fit, random_start
 from .gates import GATES, Gate
 from .information import covariance, fisher_information, standard_errors
 from .losses import voronoi_loss
@@ -38,9 +38,9 @@ from .tables import Table
 __version__ = "0.1.0"
 
 __all__ = [
-    "ChebyshevMoments", "DEFAULT_PENALTY", "Design", "FittedModel", "GATES", "Gate", "MixingMeasure", "Ridge",
-    "Selection", "Starts", "StoppingRule", "Table", "Theta", "WeightedPoints", "compress", "covariance", "density",
-    "diagnose", "em", "fisher_information", "fit", "hellinger", "log_likelihood", "merge_indistinct", "mle",
+    "ChebyshevMoments", "Design", "FittedModel", "GATES", "Gate", "MixingMeasure", "Ridge",
+    "Selection", "Starts", "StoppingRule", "Table", "Theta", "WeightedPoints", "compress", "covariance",
+    "default_penalty", "density", "diagnose", "em", "fisher_information", "fit", "hellinger", "log_likelihood", "merge_indistinct", "mle",
     "random_start", "responsibilities", "sample", "sample_design", "select_k", "standard_errors", "total_variation",
     "uniform_design", "voronoi_loss",
 ]  # fmt: skip

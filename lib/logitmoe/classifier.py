@@ -9,7 +9,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from .checks import message
-from .fitting import DEFAULT_PENALTY, Starts, fit
+from .fitting import INTERCEPTS, Starts, fit
 from .penalty import Ridge
 from .tables import Table
 
@@ -24,9 +24,9 @@ class SoftmaxMoEClassifier(ClassifierMixin, BaseEstimator):
     n_experts : int, default 2
     gate : str or Gate, default "identity"
         The map M of the gate.
-    penalty : float, Ridge or None, default "default"
-        Ridge penalty per standard deviation of a covariate: a number for the slopes, a :class:`.Ridge`, "default" for
-        that of :func:`.fit`, or None for maximum likelihood.
+    penalty : float, Ridge or None, default None
+        Ridge penalty of the slopes per standard deviation of a covariate, or a :class:`.Ridge`. None is that of
+        :func:`.fit`, 0 maximum likelihood.
     n_starts : int, default 16
         Independent starts.
     classes : array_like, optional
@@ -57,7 +57,7 @@ class SoftmaxMoEClassifier(ClassifierMixin, BaseEstimator):
     """
 
     def __init__(
-        self, n_experts=2, *, gate="identity", penalty="default", n_starts=16, classes=None, gate_columns=None,
+        self, n_experts=2, *, gate="identity", penalty=None, n_starts=16, classes=None, gate_columns=None,
         expert_columns=None, random_state=None,
     ):  # fmt: skip
         self.n_experts = n_experts
@@ -107,12 +107,10 @@ class SoftmaxMoEClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
-    def _ridge(self) -> Ridge:
-        if isinstance(self.penalty, str) and self.penalty == "default":
-            return DEFAULT_PENALTY
-        if self.penalty is None:
-            return Ridge()
-        return self.penalty if isinstance(self.penalty, Ridge) else Ridge(self.penalty, DEFAULT_PENALTY.intercepts)
+    def _ridge(self) -> Ridge | None:
+        if self.penalty is None or isinstance(self.penalty, Ridge):
+            return self.penalty
+        return Ridge(self.penalty, INTERCEPTS) if self.penalty else Ridge()
 
     def _encode(self, y) -> np.ndarray:
         """Positions of the labels among the classes."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from .checks import as_count, as_generator, as_instance, message
 from .fitted import FittedModel
-from .fitting import DEFAULT_PENALTY, Starts, as_starts, search
+from .fitting import Starts, as_starts, default_penalty, search
 from .gates import Gate, as_gate, identity
 from .inference import frame
 from .newton import mle
@@ -79,7 +79,7 @@ def select_k(
     *,
     rng: np.random.Generator,
     gate: Gate | str = identity,
-    penalty: Ridge = DEFAULT_PENALTY,
+    penalty: Ridge | None = None,
     starts: Starts | int | None = None,
     table: Table | None = None,
 ) -> Selection:
@@ -98,11 +98,12 @@ def select_k(
     -------
     Selection
     """
-    rng, gate, penalty, starts = as_generator(rng), as_gate(gate), as_penalty(penalty), as_starts(starts)
+    rng, gate, starts = as_generator(rng), as_gate(gate), as_starts(starts)
     ks = sorted({as_count(k, "ks") for k in ks})
     if not ks:
         raise ValueError(message("ks", "at least one number of experts", "none", "pass e.g. range(1, 4)"))
     sample, fits, last = read_table(x, y, table), {}, None
+    penalty = default_penalty(sample.data.d) if penalty is None else as_penalty(penalty)
     for k in range(1, ks[-1] + 1):
         last = search(sample, k, rng, gate, penalty, starts, last)
         if k in ks:
