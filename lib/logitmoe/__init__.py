@@ -33,14 +33,15 @@ from .newton import mle
 from .penalty import Ridge
 from .results import StoppingRule
 from .selection import Selection, diagnose, merge_indistinct, select_k
+from .separation import Separation, separations
 from .tables import Table
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "ChebyshevMoments", "Design", "FittedModel", "GATES", "Gate", "MixingMeasure", "Ridge",
-    "Selection", "Starts", "StoppingRule", "Table", "Theta", "WeightedPoints", "compress", "covariance",
-    "default_penalty", "density", "diagnose", "em", "fisher_information", "fit", "hellinger", "log_likelihood", "merge_indistinct", "mle",
-    "random_start", "responsibilities", "sample", "sample_design", "select_k", "standard_errors", "total_variation",
-    "uniform_design", "voronoi_loss",
+    "ChebyshevMoments", "Design", "FittedModel", "GATES", "Gate", "MixingMeasure", "Ridge", "Selection", "Separation",
+    "Starts", "StoppingRule", "Table", "Theta", "WeightedPoints", "compress", "covariance", "default_penalty",
+    "density", "diagnose", "em", "fisher_information", "fit", "hellinger", "log_likelihood", "merge_indistinct", "mle",
+    "random_start", "responsibilities", "sample", "sample_design", "select_k", "separations", "standard_errors",
+    "total_variation", "uniform_design", "voronoi_loss",
 ]  # fmt: skip
