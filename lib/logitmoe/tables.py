@@ -175,7 +175,7 @@ def _as_classes(y, classes) -> tuple[np.ndarray, tuple]:
         seen = np.array(listed, dtype=as_array(classes, "classes").dtype)
     if len(seen) < 2:
         remedy = "pass Table(classes=...) if the data happen to hold one class only"
-        raise ValueError(message("y", "at least 2 classes", f"one class, {seen[0]!r}", remedy))
+        raise ValueError(message("y", "at least 2 classes", f"one class, {seen.tolist()[0]!r}", remedy))
     return position, tuple(seen.tolist())
 
 

@@ -52,9 +52,9 @@ def test_a_class_that_a_fold_lacks_keeps_its_column():
 
 
 def test_columns_penalty_and_pipelines():
-    model = SoftmaxMoEClassifier(
-        2, penalty=Ridge(1.0, 0.01), gate_columns=["sepal length (cm)"], expert_columns=[2, 3], n_starts=QUICK, random_state=1
-    ).fit(FRAME, NAMES)
+    columns = {"gate_columns": ["sepal length (cm)"], "expert_columns": [2, 3]}
+    model = SoftmaxMoEClassifier(2, penalty=Ridge(1.0, 0.01), n_starts=QUICK, random_state=1, **columns)
+    model.fit(FRAME, NAMES)
     assert model.model_.parameters == 2 + 12 and model.model_.penalty == Ridge(1.0, 0.01)
     assert not SoftmaxMoEClassifier(1, penalty=0.0).fit(FRAME, LABELS > 1).model_.penalty
     assert SoftmaxMoEClassifier(1).fit(FRAME, LABELS > 1).model_.penalty.slopes == 2.0
