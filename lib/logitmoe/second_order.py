@@ -54,7 +54,7 @@ class Likelihood:
         self.is_mass = np.zeros(self.P, dtype=bool)
         self.is_mass[: self.gates * q : q] = True
         #: Products of the designs of two linear predictors: of two gates, of a gate and an expert, of two experts.
-        size = self.A * self.K
+        size = max(self.A * self.K, 3 * q * q)
         step = self.m if size * self.m <= LARGE else max(1, CHUNK // size)
         self.parts = [slice(first, first + step) for first in range(0, self.m, step)]
         self.products = self._products(self.parts[0]) if len(self.parts) == 1 else None
