@@ -10,6 +10,8 @@ over long contiguous blocks, and sums over nodes are matrix products.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +30,10 @@ MAX_HALVINGS = 40
 RIDGE = 1e-12
 # Rounding noise of a sum of log-probabilities, relative to the sum.
 ROUNDING = 1e-13
+# Numbers beyond which products of a design's columns are not kept, and that are then in memory together.
+LARGE, CHUNK = 2**22, 2**17
+# Threads for problems so large.
+MAX_WORKERS = 4
 # The slow method: most steps, and the least damping (relative to the largest curvature there can be), its least value
 # after a rejected step, and the factor by which it changes.
 MAX_DAMPED = 300
@@ -101,8 +107,22 @@ class Setting:
         self.penalised = bool(ridge.any())
         #: The penalty's Hessian (P, P) in the coefficients of the categories but the last, one after the other.
         self.curvature = np.kron(np.eye(C - 1) - 1.0 / C, np.diag(ridge))
-        #: Products of the design's columns, (m, q * q): what a Hessian is a weighted sum of.
-        self.second = (design[:, :, None] * design[:, None, :]).reshape(m, q * q)
+        #: Products of the design's columns, (m, q * q): what a Hessian is a weighted sum of.  None if there are many.
+        self.second = None
+        if m * q * q <= LARGE:
+            self.second = (design[:, :, None] * design[:, None, :]).reshape(m, q * q)
+
+    def moments(self, weight: np.ndarray) -> np.ndarray:
+        """Weighted sums (..., q * q) of the products of the design's columns; weight (..., m)."""
+        if self.second is not None:
+            return weight @ self.second
+        m, q = self.design.shape
+        flat = weight.reshape(-1, m)
+        total, step = np.zeros((len(flat), q, q)), max(1, CHUNK // (q * max(1, len(flat))))
+        for first in range(0, m, step):
+            rows = self.design[first : first + step]
+            total += (flat[:, first : first + step, None] * rows).swapaxes(1, 2) @ rows
+        return total.reshape(*weight.shape[:-1], q * q)
 
     def objective(self, targets: np.ndarray, model: Logit) -> np.ndarray:
         """What is maximised, (B,)."""
@@ -166,6 +186,8 @@ def maximise(
     """
     if model.coefficients.shape[0] == 1:
         return model, np.zeros(0, dtype=int)  # one category: its probability is one
+    if targets.shape[1] > 1 and targets.size > LARGE:
+        return _one_by_one(model, targets, totals, setting, scale, certify)
     best, decrement = _damped_step(model, targets, totals, setting)
     index, slow = np.flatnonzero(decrement > NEWTON_TOL * scale), np.flatnonzero(decrement < -NEWTON_TOL * scale)
     for _ in range(MAX_NEWTON - 1):
@@ -181,6 +203,22 @@ def maximise(
         slow = np.concatenate([slow, index])
     unfinished = [b for b in slow if not _finish(best, b, targets[:, b], totals[b], setting, scale[b])]
     return best, np.array(unfinished, dtype=int)
+
+
+def _one_by_one(model, targets, totals, setting, scale, certify):
+    """As `maximise`, problem by problem, so that large ones share the memory, and on several cores."""
+    best, unfinished = model.take(np.arange(targets.shape[1])), []
+
+    def run(b):
+        own = slice(b, b + 1)
+        start = Logit(model.coefficients[:, own], model.log_prob[:, own], model.prob[:, own])
+        part, failed = maximise(start, targets[:, own], totals[own], setting, scale[own], certify)
+        best.put(np.array([b]), part)
+        unfinished.extend([b] * failed.size)
+
+    with ThreadPoolExecutor(max_workers=min(MAX_WORKERS, os.cpu_count())) as pool:
+        list(pool.map(run, range(targets.shape[1])))
+    return best, np.sort(np.array(unfinished, dtype=int))
 
 
 def _largest_gain(model, targets, totals, setting):
@@ -222,7 +260,7 @@ def _finish(best, b, targets, totals, setting, scale):
             expected = totals * prob
             gradient = setting.gradient(targets, expected[:, None], at.coefficients).ravel() / unit
             weight = np.eye(free)[:, :, None] * expected - expected[:, None] * prob
-            hessian = (weight @ setting.second).reshape(free, free, q, q).swapaxes(1, 2).reshape(free * q, free * q)
+            hessian = setting.moments(weight).reshape(free, free, q, q).swapaxes(1, 2).reshape(free * q, free * q)
             if setting.penalised:
                 hessian += setting.curvature
             values, vectors = np.linalg.eigh(hessian / (unit * unit[:, None]))
@@ -302,7 +340,7 @@ def _newton_direction(model, targets, totals, setting):
             weight = expected[c] * prob[e]
             if c == e:
                 np.subtract(expected[c], weight, out=weight)
-            block = (weight @ setting.second).reshape(B, q, q)
+            block = setting.moments(weight).reshape(B, q, q)
             if c != e:
                 np.negative(block, out=block)
                 hessian[:, e, :, c, :] = block

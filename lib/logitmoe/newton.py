@@ -355,9 +355,8 @@ class _Search:
 
     def _differentiate(self, index, gates, experts, g) -> None:
         """Store the density, and the objective's gradient and Hessian (along the paths of `move`), at the fits."""
-        weights = self.weights[:, index]
-        gradient, v, slope = self.likelihood.scores(gates, experts, g, weights - self.totals[index] * g)
-        hessian = self.likelihood.hessian(gates, experts, weights, v, slope)
+        state = gates, experts, g, self.weights[:, index], self.totals[index]
+        gradient, hessian = self.likelihood.derivatives(*state)
         if self.likelihood.penalised:
             gradient -= self.likelihood.pull(self.v[index], self.fit[index])
             hessian += self.likelihood.ridge

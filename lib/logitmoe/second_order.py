@@ -7,6 +7,9 @@ masses times their coefficients, see :func:`.mle`.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from .data import WeightedPoints
@@ -20,6 +23,8 @@ __all__ = ["TINY", "Likelihood"]
 #: Part of an atom's mass that one step leaves it at least.
 LEAST_MASS = 0.2
 EPS = np.finfo(float).eps
+#: Numbers in one array of derivatives beyond which points are taken in parts, and that a part then has.
+LARGE, CHUNK = 2**22, 2**16
 #: Density below which a class counts as this probable, so that its logarithm is finite.
 TINY = 1e-280
 
@@ -49,8 +54,10 @@ class Likelihood:
         self.is_mass = np.zeros(self.P, dtype=bool)
         self.is_mass[: self.gates * q : q] = True
         #: Products of the designs of two linear predictors: of two gates, of a gate and an expert, of two experts.
-        both = (gate_design, gate_design), (gate_design, expert_design), (expert_design, expert_design)
-        self.products = [(u[:, :, None] * v[:, None, :]).reshape(self.m, q * q) for u, v in both]
+        size = max(self.A * self.K, 3 * q * q)
+        step = self.m if size * self.m <= LARGE else max(1, CHUNK // size)
+        self.parts = [slice(first, first + step) for first in range(0, self.m, step)]
+        self.products = self._products(self.parts[0]) if len(self.parts) == 1 else None
         gate_radii, expert_radii = theta.radii(self.d)
         self.radii = np.concatenate([np.tile(gate_radii, self.gates), np.tile(expert_radii, self.k * self.free)])
         self.last = np.concatenate([start.beta0[:, -1:], start.beta1[:, -1]], axis=-1)  # the last gates, (fits, q)
@@ -69,6 +76,32 @@ class Likelihood:
         experts = np.concatenate([G.a[..., None], G.b], axis=-1)[:, :, :-1]
         B, split = len(gate), self.gates * self.q
         return np.concatenate([gate.reshape(B, split), experts.reshape(B, self.P - split)], axis=-1)
+
+    def _products(self, part: slice) -> list[np.ndarray]:
+        """Products of the designs' columns at some points, (., q * q), as listed above."""
+        gate, expert = (design[part] for design in self.designs)
+        both = (gate, gate), (gate, expert), (expert, expert)
+        return [(u[:, :, None] * v[:, None, :]).reshape(len(u), self.q**2) for u, v in both]
+
+    def derivatives(self, gates, experts, g, weights, totals) -> tuple[np.ndarray, np.ndarray]:
+        """The gradient (B, P) and minus the Hessian (B, P, P) of the log-likelihood; weights (K, B, m), totals (B, m).
+
+        Of many points in parts that do not need much memory, on all cores, and summed in their order.
+        """
+
+        def of(part):
+            here = [array[..., part] for array in (gates, experts, g, weights, totals)]
+            g_part, w = here[2], here[3]
+            gradient, *rest = self.scores(*here[:3], w - here[4] * g_part, part)
+            return gradient, self.hessian(*here[:2], w, *rest, part)
+
+        if len(self.parts) == 1:
+            return of(self.parts[0])
+        gradient, hessian = 0.0, 0.0
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            for one, two in pool.map(of, self.parts):
+                gradient, hessian = gradient + one, hessian + two
+        return gradient, hessian
 
     @property
     def order(self) -> np.ndarray:
@@ -99,7 +132,7 @@ class Likelihood:
         g = np.einsum("kbm,ksbm->sbm", gates, experts)
         return gates, experts, np.maximum(g, TINY)
 
-    def scores(self, gates, experts, g, residual):
+    def scores(self, gates, experts, g, residual, points=slice(None)):
         """The gradient (B, P), v and slope; residual = w - W g, (K, B, m).
 
         With r_is the posteriors, the derivatives v_a (A, K, B, m) of log g_s along the linear predictors are
@@ -119,10 +152,10 @@ class Likelihood:
         slope = np.einsum("sbm,asbm->abm", residual, v)
         gradient = np.empty((B, A, self.q))
         for part, design in ((slice(0, J), self.designs[0]), (slice(J, A), self.designs[1])):
-            gradient[:, part] = (slope[part] @ design).transpose(1, 0, 2)
+            gradient[:, part] = (slope[part] @ design[points]).transpose(1, 0, 2)
         return gradient.reshape(B, self.P), v, slope
 
-    def hessian(self, gates, experts, weights, v, slope) -> np.ndarray:
+    def hessian(self, gates, experts, weights, v, slope, points=slice(None)) -> np.ndarray:
         """Minus the Hessian (B, P, P), from what `scores` gives; weights = w, (K, B, m).
 
         With p_a for the probability (of a gate or of an expert's class) that belongs to the linear predictor a, minus
@@ -135,7 +168,7 @@ class Likelihood:
         """
         k, K, B, m = experts.shape
         J, T, A, q = self.gates, self.free, self.A, self.q
-        of_gates, mixed, of_experts = self.products
+        of_gates, mixed, of_experts = self.products or self._products(points)
         wv = weights * v
         p = np.concatenate([gates[:J], experts[:, :T].reshape(k * T, B, m)])
         hessian = np.empty((B, A, q, A, q))
@@ -171,9 +204,8 @@ class Likelihood:
 
     def minus_hessian(self, v: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Minus the Hessian (B, P, P) of the penalised log-likelihood of fits 0..B-1 at v; weights (K, B, m)."""
-        gates, experts, g = self.probabilities(v, np.arange(len(v)))
-        _, *parts = self.scores(gates, experts, g, weights - weights.sum(axis=0) * g)
-        return self.hessian(gates, experts, weights, *parts) + self.ridge
+        state = self.probabilities(v, np.arange(len(v)))
+        return self.derivatives(*state, weights, weights.sum(axis=0))[1] + self.ridge
 
     def growth(self, step: np.ndarray) -> np.ndarray:
         """The relative change (B, P), to first order, that a step makes in the mass of each coefficient's atom."""
