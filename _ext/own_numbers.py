@@ -4,6 +4,8 @@ sphinx-proof counts theorems, lemmas and definitions each on their own, as the p
 either.  Here what a chapter states and proves is counted in one sequence, by letters, behind the chapter's number:
 Definition 2-A, Theorem 2-B.  The paper has no such numbers.  Titles and ``{prf:ref}`` read them from the same place.
 
+A figure or table of a page that is no chapter would be "Table 2", as the paper's: it is Table I.2.
+
 sphinx-proof also gives the text of each statement, and each proof, the same identifier; they are counted.
 """
 
@@ -34,6 +36,10 @@ def number_by_letters(app, env):
         for anchor, number in counters.get(COUNTER, {}).items():
             if isinstance(number[-1], int):
                 counters[COUNTER][anchor] = ("-".join([*map(str, number[:-1]), letters(number[-1])]),)
+        for numbered in (counters.get("figure", {}), counters.get("table", {})):
+            for anchor, number in numbered.items():
+                if len(number) == 1:
+                    numbered[anchor] = ("I", *number)
     return []
 
 

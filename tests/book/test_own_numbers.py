@@ -15,7 +15,7 @@ spec.loader.exec_module(own_numbers)
 
 STATEMENT = "```{{prf:{kind}}} Named\n:label: {label}\nText.\n```\n\n```{{prf:proof}}\nA proof.\n```\n\n"
 PAGES = {
-    "index.md": "# Book\n\n```{toctree}\n:numbered:\na\nb\n```\n",
+    "index.md": "# Book\n\n```{table} A caption\n| a |\n| - |\n| 1 |\n```\n\n```{toctree}\n:numbered:\na\nb\n```\n",
     "a.md": "# A\n\n" + STATEMENT.format(kind="theorem", label="one") + STATEMENT.format(kind="lemma", label="two"),
     "b.md": "# B\n\n" + STATEMENT.format(kind="theorem", label="three") + "{prf:ref}`two` {prf:ref}`three`\n",
 }
@@ -37,13 +37,13 @@ def small_book(tmp_path_factory):
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "html", str(folder), str(folder / "out")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return {name: (folder / "out" / f"{name}.html").read_text("utf-8") for name in "ab"}
+    return {name: (folder / "out" / f"{name}.html").read_text("utf-8") for name in ("a", "b", "index")}
 
 
 def test_titles_share_one_sequence_of_letters(small_book):
     title = re.compile(r'<span class="caption-number">(.*?) ?</span>')
     titles = {name: title.findall(text) for name, text in small_book.items()}
-    assert titles == {"a": ["Theorem 1-A", "Lemma 1-B"], "b": ["Theorem 2-A"]}
+    assert titles == {"a": ["Theorem 1-A", "Lemma 1-B"], "b": ["Theorem 2-A"], "index": ["Table I.1"]}
 
 
 def test_links_have_the_numbers_of_the_titles(small_book):
