@@ -1,4 +1,6 @@
-"""Coverage of 95 % intervals from the observed information, in two well-conditioned designs: python benchmarks/coverage.py
+"""Coverage of 95 % intervals from the observed information, in two well-conditioned designs.
+
+    python benchmarks/coverage.py [SAMPLES]
 
 Each of 1,000 samples is fitted by maximum likelihood from the truth, so the local maximum next to it is what is
 studied. Printed: the mean coverage over the coefficients with its standard error, and the lowest and the highest.

@@ -183,8 +183,16 @@ def default_penalty(d: int) -> Ridge:
     """The penalty of :func:`fit` for d covariates: slopes 0.5 d, intercepts 0.01.
 
     So the prior standard deviation of a logit does not grow with the number of covariates.  The factor is a compromise
-    of the held-out log scores on ten real data sets, see ``benchmarks/real``; the penalty of the intercepts is as weak
-    as it may be for the maximum to exist.
+    of the held-out log scores on ten real data sets, see ``benchmarks/real``; that of the intercepts is weak, and there
+    for the maximum to exist.
+
+    Parameters
+    ----------
+    d : int
+
+    Returns
+    -------
+    Ridge
     """
     return Ridge(slopes=SLOPES * as_count(d, "d"), intercepts=INTERCEPTS)
 
