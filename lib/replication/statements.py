@@ -39,7 +39,7 @@ STATEMENTS = {
     "Proposition 3.2": Statement("Proposition 3.2", (5.6, 1), ("Equation (14)", "Equation (28)")),
     "Proposition 4.2": Statement("Proposition 4.2, gates of Definition 4.1", (7, 1)),
     "Theorem 3.1": Statement(
-        "Theorem 3.1, bound", (1, 2), ("Proposition 2.1", "Equation (14)", "Equation (26)", "Proposition 2.2")
+        "Theorem 3.1, rate", (1, 2), ("Proposition 2.1", "Equation (14)", "Equation (26)", "Proposition 2.2")
     ),
     "Theorem 4.4": Statement(
         "Theorem 4.4",
