@@ -37,6 +37,8 @@ __all__ = [
 CUT = 10.0
 #: Levels of the two tests: of slope and level together, and of a level that is too high.
 SIZE, SIZE_TOO_HIGH = 0.05, 0.025
+#: Largest share of exact replicates that a test may reject which is to exclude a setting.
+FAIR = 0.10
 #: Differences in slope and log level that do not count between two halves of a pool: some settings have no noise.
 FREE = (0.01, 0.01)
 
@@ -177,6 +179,14 @@ class Comparison:
     def differs(self) -> np.ndarray:
         """Whether slope or level differ by more than the simulated experiments do."""
         return self.p <= SIZE
+
+    def outcome(self, alarms) -> np.ndarray:
+        """Each setting's outcome, str of shape (...): "too high", "different", "undecided" or "compatible".
+
+        A setting that differs is undecided if more than a tenth of exact replicates do, see :func:`false_alarms`.
+        """
+        differs = np.where(np.asarray(alarms) <= FAIR, "different", "undecided")
+        return np.where(self.too_high, "too high", np.where(self.differs, differs, "compatible"))
 
 
 def compare(line: ReportedLine, sizes, losses, every, *, rng, replications: int = 40, count: int = 400) -> Comparison:
