@@ -151,14 +151,20 @@ def test_an_empty_cell_leaves_the_last_atom():
 # The grid
 
 
+class Short(StoppingRule):
+    """Long paths are cut short: what is tested is which fit goes where."""
+
+    def __init__(self, name, tol=1e-6, max_iter=15):
+        super().__init__(name, tol, max_iter)
+
+
 @pytest.fixture
 def serial(monkeypatch):
     for name in ("run_panels", "run_rules"):
         monkeypatch.setattr(protocol_module, name, partial(getattr(protocol_module, name), executor=SerialExecutor()))
     monkeypatch.setattr(protocol_module, "WIDTHS", (0.05, 0.2))
     monkeypatch.setattr(protocol_module, "RULES", ("relative", "absolute"))
-    # Long paths are cut short: what is tested is which fit goes where.
-    monkeypatch.setattr(protocol_module, "StoppingRule", partial(StoppingRule, max_iter=15))
+    monkeypatch.setattr(protocol_module, "StoppingRule", Short)
 
 
 def test_a_pool_holds_the_losses_of_its_settings(serial):
