@@ -12,7 +12,7 @@ from pages import HTML, PAGES
 #: What the theme does, and this book does not mend: the rule, and the end of the selector of what is excused.
 EXCUSED = {
     "region": (".only-light",),  # the logo stands beside the landmarks of the sidebar
-    "scrollable-region-focusable": ("#pst-secondary-sidebar",),  # the contents of a long page; its links take the Tab key
+    "scrollable-region-focusable": ("#pst-secondary-sidebar",),  # the contents of a long page: its links take the key
 }
 RULES = {
     "light": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]},
