@@ -549,7 +549,7 @@ def test_starts_with_one_draw_for_each_function():
         assert gate == pytest.approx((free.beta0[u] - TABLE_2.beta0[cells]) * n**-0.083)
         expert = start.a[u, :, 0] - TABLE_2.a[cells, 0]
         assert expert == pytest.approx(start.b[u, :, 0, 0] - TABLE_2.b[cells, 0, 0])
-        assert (start.a[u, :, -1] == 0.0).all() and (start.b[u, :, :, -1] == 0.0).all()
+        assert (start.a[u, :, -1] == 0.0).all() and (start.b[u, :, -1] == 0.0).all()
 
 
 def test_starts_of_another_number_are_others_from_the_same_sample():
