@@ -2,7 +2,7 @@
 
 EM has no memory: the fits that different stopping rules give to one sample and one start lie on one path.
 :func:`run_rules` follows the path once and reads off where each rule stops. :func:`loss_in` computes the loss in each
-gauge, and :class:`Pools` keeps the losses of a whole grid of settings, which :mod:`replication.experiments` compares
+gauge, and :func:`pools` keeps the losses of a whole grid of settings, which :mod:`replication.experiments` compares
 with the printed lines.
 """
 
@@ -192,7 +192,7 @@ def last_cell_gauge(G: MixingMeasure, truth: MixingMeasure) -> MixingMeasure:
 
 
 def loss_in(gauge: str, result: PanelResult) -> np.ndarray:
-    """The loss D_2 of every fit of a panel, (S, R), in one of the :data:`GAUGES`."""
+    """The loss D_2 of every fit of a panel, (S, R), in one of the ``GAUGES``."""
     truth = result.panel.truth
     if gauge == "last cell 0":
         return voronoi_loss(last_cell_gauge(result.measure, truth), truth)
