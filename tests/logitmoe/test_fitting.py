@@ -41,7 +41,7 @@ def run(x=X, y=Y, k=2, penalty=None, **options):
     return fit(x, y, k, rng=rng(), penalty=penalty, starts=FEW, **options)
 
 
-REFERENCE = {penalty: run(penalty=penalty) for penalty in (Ridge(0.5, 0.01), Ridge())}
+REFERENCE, UNPENALISED = run(), run(penalty=Ridge())
 
 
 def same(fitted, other, x, x_other, order=slice(None)):
@@ -61,16 +61,18 @@ signs = st.sampled_from([-1.0, 1.0])
 def test_units_and_the_order_of_columns_make_no_difference(scale, sign, shift, order):
     scale = np.multiply(scale, sign)
     moved = (np.asarray(shift) * scale + scale * X)[:, list(order)]
-    same(run(moved), REFERENCE[Ridge(0.5, 0.01)], moved, X)
+    same(run(moved), REFERENCE, moved, X)
 
 
 @settings(max_examples=3, deadline=None)
 @given(st.integers(0, 2**32))
 def test_without_a_penalty_any_affine_map_makes_no_difference(seed):
+    """In the maximum, not in the random starts: so the sample is one whose maximum a few starts find."""
+    x, y = sample(TRUTH, 2000, np.random.default_rng(1), covariates=np.random.default_rng(0).standard_normal((2000, 2)))
     local = np.random.default_rng(seed)
     matrix = np.linalg.qr(local.standard_normal((2, 2)))[0] * local.uniform(0.2, 5.0, 2)
-    moved = X @ matrix + local.uniform(-20.0, 20.0, 2)
-    same(run(moved, penalty=Ridge()), REFERENCE[Ridge()], moved, X)
+    moved = x @ matrix + local.uniform(-20.0, 20.0, 2)
+    same(run(moved, y, penalty=Ridge()), run(x, y, penalty=Ridge()), moved, x)
 
 
 @settings(max_examples=3, deadline=None)
@@ -79,7 +81,7 @@ def test_classes_and_rows_may_be_permuted(classes, seed):
     rows = np.random.default_rng(seed).permutation(len(X))
     relabelled = np.array([0, *classes])[Y]  # class s is now classes[s - 1]
     fitted = run(X[rows], relabelled[rows])
-    same(fitted, REFERENCE[Ridge(0.5, 0.01)], X, X, order=np.array(classes) - 1)
+    same(fitted, REFERENCE, X, X, order=np.array(classes) - 1)
 
 
 @settings(max_examples=3, deadline=None)
@@ -97,7 +99,7 @@ def test_coefficients_are_in_the_units_of_the_data():
     data = np.eye(3)[:, Y - 1]
     points = WeightedPoints(170.0 + 10.0 * X, data)
     assert log_likelihood(fitted.measure, points) == pytest.approx(fitted.log_likelihood, abs=1e-7)
-    plain, table = REFERENCE[Ridge(0.5, 0.01)].coefficients(), fitted.coefficients()
+    plain, table = REFERENCE.coefficients(), fitted.coefficients()
     slopes = np.array([term != "(intercept)" for term in table.term])
     np.testing.assert_allclose(10.0 * table.estimate[slopes], plain.estimate[slopes], rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(10.0 * table.error[slopes], plain.error[slopes], rtol=1e-5)
@@ -202,7 +204,7 @@ def test_separation_is_named():
     assert any("separation, expert 1: class 1 is told from 2, completely" in note for note in plain.notes)
     assert "give a penalty" in plain.summary() and "only the penalty keeps it finite" in ridge.summary()
     assert ridge.converged and not ridge.result.at_bound
-    assert not any("separation" in note for note in REFERENCE[Ridge()].notes)
+    assert not any("separation" in note for note in UNPENALISED.notes)
 
 
 def test_a_frame_gives_the_names_and_a_bool_column_is_a_number():
@@ -235,7 +237,7 @@ def test_indistinct_experts_are_merged_and_named():
     constant = fit(X, np.random.default_rng(0).integers(2, size=400), 1, rng=rng(), penalty=Ridge())
     found = diagnose(constant, z=3.0)
     assert [f.chapter for f in found] == ["Regime 2"] and "expert 1 is constant" in str(found[0])
-    assert diagnose(REFERENCE[Ridge()]) == []
+    assert diagnose(UNPENALISED) == []
 
 
 def test_wrong_tables_are_named():
