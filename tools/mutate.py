@@ -134,7 +134,7 @@ MUTATIONS = tuple(
             LOGIT + "multinomial.py",
             "index = index[~(gain >= 0.0)]",
             "index = index[:0]",
-            T + "multinomial.py " + T + "em.py -k 'anywhere or never_falls'",
+            T + "multinomial.py -k halved",
         ),
         (
             "multinomial: Hessian",

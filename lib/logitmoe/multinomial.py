@@ -188,19 +188,20 @@ def maximise(
         return model, np.zeros(0, dtype=int)  # one category: its probability is one
     if targets.shape[1] > 1 and targets.size > LARGE:
         return _one_by_one(model, targets, totals, setting, scale, certify)
+    tol = NEWTON_TOL * scale
     best, decrement = _damped_step(model, targets, totals, setting)
-    index, slow = np.flatnonzero(decrement > NEWTON_TOL * scale), np.flatnonzero(decrement < -NEWTON_TOL * scale)
+    index, slow = np.flatnonzero(decrement > tol), np.flatnonzero(decrement < -tol).tolist()
     for _ in range(MAX_NEWTON - 1):
         if not index.size:
             break
         part, decrement = _damped_step(best.take(index), targets[:, index], totals[index], setting)
         best.put(index, part)
-        slow = np.concatenate([slow, index[decrement < -NEWTON_TOL * scale[index]]])
-        index = index[decrement > NEWTON_TOL * scale[index]]
+        slow += index[decrement < -tol[index]].tolist()
+        index = index[decrement > tol[index]]
     if certify:
-        slow = np.flatnonzero(_largest_gain(best, targets, totals, setting) > NEWTON_TOL * scale)
+        slow = np.flatnonzero(_largest_gain(best, targets, totals, setting) > tol)
     else:
-        slow = np.concatenate([slow, index])
+        slow += index.tolist()
     unfinished = [b for b in slow if not _finish(best, b, targets[:, b], totals[b], setting, scale[b])]
     return best, np.array(unfinished, dtype=int)
 

@@ -202,6 +202,7 @@ def test_separation_is_named():
     y = np.where(x > 0.1, "up", "down")
     plain, ridge = (fit(x, y, 1, rng=rng(), penalty=p) for p in (Ridge(), Ridge(0.1, 0.01)))
     assert any("separation, expert 1: class 1 is told from 2, completely" in note for note in plain.notes)
+    assert any("(class 1 is down, 2 is up)" in note for note in plain.notes)
     assert "give a penalty" in plain.summary() and "only the penalty keeps it finite" in ridge.summary()
     assert ridge.converged and not ridge.result.at_bound
     assert not any("separation" in note for note in UNPENALISED.notes)

@@ -111,6 +111,26 @@ def test_the_maximum_is_that_of_a_general_purpose_optimiser(C, radius):
         np.testing.assert_allclose(found[:-1, b], expected, atol=1e-4)
 
 
+def test_a_step_is_halved_until_no_objective_falls():
+    """Steps from probabilities that are nearly saturated are far too long: some must be halved several times."""
+    rng = np.random.default_rng(3)
+    design = np.column_stack([np.ones(30), rng.normal(size=30)])
+    targets = rng.dirichlet(np.ones(3), size=(200, 30)).transpose(2, 0, 1)
+    coefficients = rng.normal(scale=4.0, size=(3, 200, 2))
+    coefficients[-1] = 0.0
+    setting = multinomial.Setting(design, np.full(2, 100.0), np.zeros(2), 3)
+    model = multinomial.Logit.at(coefficients, design)
+    step, _ = multinomial._newton_direction(model, targets, targets.sum(axis=0), setting)
+    before, falls = setting.objective(targets, model), []
+    for halvings in range(4):
+        shorter = np.clip(coefficients[:-1] + 0.5**halvings * step, -100.0, 100.0)
+        part = multinomial.Logit.at(np.concatenate([shorter, coefficients[-1:]]), design)
+        falls.append((setting.objective(targets, part) < before).sum())
+    assert min(falls[:3]) > 0  # the control: halving twice is not enough for all
+    after, _ = multinomial._damped_step(model, targets, targets.sum(axis=0), setting)
+    assert (setting.objective(targets, after) >= before - 1e-12 * np.abs(before)).all()
+
+
 def test_starts_on_the_wrong_face_leave_it():
     rng = np.random.default_rng(2)
     design = np.c_[np.ones(80), rng.normal(size=(80, 2))]
