@@ -23,7 +23,7 @@ import numpy as np
 from logitmoe import MixingMeasure, Theta, WeightedPoints, density, mle, standard_errors
 
 #: Largest asymptotic standard deviation of a logit in a well-conditioned design.
-WELL = 0.3
+WELL = 0.2
 #: Distinct points of a design; n is spread over them evenly.
 POINTS = 250
 CLEAR = MixingMeasure([0, 0], [[3.0], [0]], [[3.0, 0], [-3.0, 0]], [[[-2.0], [0]], [[-2.0], [0]]])
@@ -36,8 +36,8 @@ THREE_CLASSES = MixingMeasure(
 FAINT = MixingMeasure([0, 0], [[2.0], [0]], [[1.5, 0], [-1.5, 0]], [[[-2.0], [0]], [[-2.0], [0]]])
 #: Truth, sample size, and half the width of the covariates' range.
 DESIGNS = {
-    "d = 1, K = 2": (CLEAR, 10_000, 3.0),
-    "d = 2, K = 3": (THREE_CLASSES, 10_000, 2.0),
+    "d = 1, K = 2": (CLEAR, 20_000, 3.0),
+    "d = 2, K = 3": (THREE_CLASSES, 25_000, 2.0),
     "d = 1, K = 2, faint gate": (FAINT, 3_000, 3.0),
     "d = 1, K = 2, faint gate, 10 n": (FAINT, 30_000, 3.0),
     "d = 1, K = 2, faint gate, 100 n": (FAINT, 300_000, 3.0),
