@@ -3,7 +3,8 @@
     python benchmarks/memory.py [n ...]
 
 Every size and method is a process of its own.  The setting: d = 10 covariates, k = 5 experts, K = 4 classes.  The time
-for each iteration is to be linear in n, and the peak for a million points at most 2 GiB.
+for each iteration is to be linear in n, so that the last line of a method shows ratios near 1, and the peak for a
+million points at most 2 GiB.
 """
 
 import os
@@ -49,12 +50,16 @@ def main(arguments=None):
     sizes = [int(n) for n in arguments] or SIZES
     print(f"d = {D}, k = {K_FIT}, K = {CLASSES}, {ITERATIONS} iterations, {os.cpu_count()} cores")
     for method in ("em", "mle"):
+        costs = []
         for n in sizes:
             command = [sys.executable, __file__, "one", method, str(n)]
             answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             seconds, cpu, peak = map(float, answer.split())
             cost = f"{seconds:8.2f} s for each iteration, {cpu / n * 1e6:6.2f} us of the cores for each point"
-            print(f"{method:4s} n = {n:9,}: {cost}, peak memory {peak:.2f} GiB")
+            print(f"{method:4s} n = {n:9,}: {cost}, peak memory {peak:.2f} GiB", flush=True)
+            costs.append(cpu / n)
+        ratios = ", ".join(f"{cost / costs[0]:.2f}" for cost in costs)
+        print(f"{method:4s} time of the cores for each point, relative to the first n: {ratios}", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,19 +14,28 @@ from replication.paper import TABLE_2
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
-@pytest.fixture(scope="module")
-def benchmark():
-    """benchmarks/mle.py as a module; the process's environment and path are put back."""
+def loaded(name):
+    """A file of benchmarks/ as a module; the process's environment and path are put back."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-            patch.setenv(name, "1")
+        for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            patch.setenv(variable, "1")
         patch.setattr(sys, "path", list(sys.path))
-        spec = importlib.util.spec_from_file_location("benchmark_of_mle", FOLDER / "mle.py")
+        spec = importlib.util.spec_from_file_location(f"benchmark_of_{name}", FOLDER / f"{name}.py")
         module = importlib.util.module_from_spec(spec)
         patch.setitem(sys.modules, spec.name, module)
         spec.loader.exec_module(module)
         yield module
         sys.modules.pop("sample", None)
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    yield from loaded("mle")
+
+
+@pytest.fixture(scope="module")
+def coverage():
+    yield from loaded("coverage")
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +137,26 @@ def test_flexmix_is_not_above_the_maximum(benchmark, raw):
     maximum = float(lm.log_likelihood(best.measure, raw))
     assert (values < maximum - benchmark.NEAR).all()
     assert values[-1] > float(lm.log_likelihood(TABLE_2, raw))
+
+
+@pytest.mark.parametrize("label", ["d = 1, K = 2", "d = 2, K = 3"])
+@pytest.mark.parametrize("kind", ["observed", "sandwich"])
+def test_standard_errors_are_those_of_repeated_samples(coverage, label, kind):
+    G, n, width = coverage.DESIGNS[label]
+    rng = np.random.default_rng(3)
+    x = rng.uniform(-width, width, (coverage.POINTS, G.d))
+    assert coverage.worst_sd(G, x, n) <= coverage.WELL
+    estimates, errors, converged = coverage.run(G, x, n, 200, rng, kind)
+    assert converged.all()
+    z = (estimates - G.to_vector()) / errors
+    # The mean square of 200 standard normal numbers is 1, with a standard deviation of 0.1; of all together less.
+    assert np.abs(np.square(z).mean(axis=0) - 1.0).max() < 0.4
+    assert abs(np.square(z).mean() - 1.0) < 0.1
+    assert 0.93 < (np.abs(z) < 1.96).mean() < 0.97
+
+
+def test_the_faint_gate_is_not_well_conditioned(coverage):
+    G, n, width = coverage.DESIGNS["d = 1, K = 2, faint gate"]
+    x = np.random.default_rng(3).uniform(-width, width, (coverage.POINTS, 1))
+    assert coverage.worst_sd(G, x, n) > 3 * coverage.WELL
+    assert coverage.worst_sd(G, x, 100 * n) == pytest.approx(coverage.worst_sd(G, x, n) / 10, rel=1e-9)

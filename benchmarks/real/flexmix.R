@@ -1,11 +1,11 @@
-# flexmix on the data sets of datasets.py: Rscript flexmix.R FOLDER [STARTS]
-# The best log-likelihood of STARTS random starts, for k = 2 and 3, and the held-out log score in five folds.
+# flexmix on the data sets of datasets.py: Rscript flexmix.R FOLDER likelihood|held_out NAME...
+# The best log-likelihood of STARTS random starts, or the held-out log score in five folds, for k = 2 and 3.
+# Lines are appended to FOLDER/flexmix_likelihood.csv or FOLDER/flexmix_held_out.csv.
 suppressPackageStartupMessages({library(flexmix); library(nnet)})
 arguments <- commandArgs(trailingOnly = TRUE)
-folder <- arguments[1]
-STARTS <- if (length(arguments) > 1) as.integer(arguments[2]) else 5L
+folder <- arguments[1]; what <- arguments[2]; sets <- arguments[-(1:2)]
+STARTS <- 5L  # as in ours.py
 FOLD_STARTS <- 2L
-files <- paste0(c("penguins", "birthwt", "iris", "pima", "biopsy", "breast_cancer", "wine", "anes96", "fgl", "fair"), ".csv")
 
 one_fit <- function(data, k, K, terms) {
   gate <- FLXPmultinom(as.formula(paste("~", terms)))
@@ -52,30 +52,43 @@ best_of <- function(data, k, K, terms, starts) {
   list(fit = best, failed = failed)
 }
 
-rows <- NULL
-for (file in files) for (k in 2:3) {
-  set.seed(12)
-  data <- read.csv(file.path(folder, file)); fold <- data$fold; data$fold <- NULL
-  K <- max(data$y); terms <- paste(setdiff(names(data), "y"), collapse = " + ")
-  begun <- proc.time()[["user.self"]]
+append <- function(row) {
+  path <- file.path(folder, paste0("flexmix_", what, ".csv"))
+  write.table(row, path, append = file.exists(path), col.names = !file.exists(path), sep = ",", row.names = FALSE, quote = FALSE)
+}
+
+likelihood <- function(name, data, k, K, terms) {
+  begun <- sum(proc.time()[1:2])
   full <- best_of(data, k, K, terms, STARTS)
-  seconds <- proc.time()[["user.self"]] - begun
-  check <- NA
+  seconds <- sum(proc.time()[1:2]) - begun
+  check <- NA  # the log-likelihood of the coefficients that are read from the fit
   X <- cbind(1, as.matrix(data[setdiff(names(data), "y")]))
   if (!is.null(full$fit)) check <- sum(log(probabilities(full$fit, X, K)[cbind(seq_len(nrow(X)), data$y)]))
+  value <- if (is.null(full$fit)) NA else sprintf("%.9g", full$fit@logLik)
+  append(data.frame(data = name, k = k, starts = STARTS, failed = full$failed, log_likelihood = value,
+    check = sprintf("%.9g", check), seconds = sprintf("%.1f", seconds)))
+}
+
+held_out <- function(name, data, k, K, terms, fold) {
   score <- 0; lost <- 0
   for (f in 0:4) {
     part <- best_of(data[fold != f, ], k, K, terms, FOLD_STARTS)$fit
     if (is.null(part)) { score <- NA; lost <- lost + 1; next }
     test <- fold == f
-    p <- probabilities(part, X[test, , drop = FALSE], K)[cbind(seq_len(sum(test)), data$y[test])]
+    X <- cbind(1, as.matrix(data[test, setdiff(names(data), "y"), drop = FALSE]))
+    p <- probabilities(part, X, K)[cbind(seq_len(sum(test)), data$y[test])]
     score <- score + sum(log(pmax(p, 1e-15)))
   }
-  rows <- rbind(rows, data.frame(data = sub(".csv", "", file, fixed = TRUE), k = k, starts = STARTS, failed = full$failed,
-    log_likelihood = if (is.null(full$fit)) NA else sprintf("%.9g", full$fit@logLik), check = sprintf("%.9g", check),
-    seconds = sprintf("%.1f", seconds), held_out = sprintf("%.4f", score), folds_lost = lost))
-  write.csv(rows, file.path(folder, "flexmix.csv"), row.names = FALSE, quote = FALSE, eol = "\n")
+  append(data.frame(data = name, k = k, starts = FOLD_STARTS, held_out = sprintf("%.4f", score), folds_lost = lost))
+}
+
+for (name in sets) for (k in 2:3) {
+  set.seed(12)
+  data <- read.csv(file.path(folder, paste0(name, ".csv"))); fold <- data$fold; data$fold <- NULL
+  K <- max(data$y); terms <- paste(setdiff(names(data), "y"), collapse = " + ")
+  if (what == "likelihood") likelihood(name, data, k, K, terms) else held_out(name, data, k, K, terms, fold)
 }
 packages <- c("flexmix", "nnet", "MASS")
-write.csv(data.frame(software = c("R", packages), version = c(as.character(getRversion()),
-  sapply(packages, function(p) as.character(packageVersion(p))))), file.path(folder, "versions.csv"), row.names = FALSE, quote = FALSE)
+versions <- c(as.character(getRversion()), sapply(packages, function(p) as.character(packageVersion(p))))
+write.csv(data.frame(software = c("R", packages), version = versions), file.path(folder, "versions.csv"),
+  row.names = FALSE, quote = FALSE)

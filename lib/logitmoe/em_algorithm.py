@@ -196,6 +196,7 @@ def _run(data: WeightedPoints, start: MixingMeasure, model, stopping, accelerati
             part = kernel.evaluate(gates[..., fresh, :], experts[..., fresh, :], _weights(data, shape, fresh))
             record(fresh, n_iter, part)
             active, fits = np.append(active, fresh), fits.joined(part) if active.size else part
+            del part  # of a large sample it is as large as all else
 
         fits, stuck, met, failed = advance(active, fits)
         n_iter[active] += 1
@@ -287,8 +288,10 @@ class Kernel:
     def __init__(self, data: WeightedPoints, start: MixingMeasure, gate: Gate, theta: Theta, penalty: Ridge) -> None:
         ones, ridge = np.ones((data.m, 1)), penalty.weights(data.d)
         gate_radii, expert_radii = theta.radii(data.d)
-        self.gate = Setting(np.hstack([ones, gate(data.points)]), gate_radii, ridge, start.k)
-        self.experts = Setting(np.hstack([ones, data.points]), expert_radii, ridge, start.K)
+        design = np.hstack([ones, data.points])
+        seen = design if gate is identity else np.hstack([ones, gate(data.points)])
+        self.gate = Setting(seen, gate_radii, ridge, start.k)
+        self.experts = Setting(design, expert_radii, ridge, start.K)
         self.shape = start.K, start.k
         self.radii = np.concatenate([np.tile(gate_radii, start.k), np.tile(expert_radii, start.K * start.k)])
 

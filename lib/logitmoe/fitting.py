@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,6 +34,7 @@ SCREEN = 20_000
 TOL = 1e-12
 #: Steps of a long run, and of the last.
 LONG_STEPS, LAST_STEPS = 200, 1000
+_LOG = logging.getLogger("logitmoe")
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ def fit(
     The penalty is on the slopes per standard deviation.  Short runs of EM come from all the starts, the best are run
     on by Newton's method (:func:`.mle`), and the result is a certified maximum.
 
+    For progress in a long run say ``logging.basicConfig(level="INFO")`` before.
+
     Parameters
     ----------
     x : array_like or data frame, shape (n, d), or (n,)
@@ -224,6 +228,7 @@ def search(
         smaller = search(sample, k - 1, rng, gate, penalty, replace(few, long=-(-starts.long // 2)))
 
     begun, origins, exact = problem.starts(k, rng, starts, smaller)
+    _LOG.info("k = %d: %d short runs of EM", k, len(origins))
     short = em(problem.screen(rng), begun, stopping=StoppingRule("absolute", 1e-2, starts.short), **problem.options)
     height = short.objective
     chosen = np.argsort(-height, kind="stable")[: starts.long]
@@ -232,6 +237,7 @@ def search(
     if exact is not None:  # as likely as the smaller fit from the beginning
         ends.append(exact)
         labels += ["split"] * len(exact.beta0)
+    _LOG.info("k = %d: best of them %.3f; %d long runs of Newton's method", k, height.max(), len(labels))
     long = problem.long(_joined(ends), LONG_STEPS)
     heights = long.objective
     best = int(heights.argmax())
@@ -241,6 +247,7 @@ def search(
         runs[i] = replace(runs[i], long=float(value))
     top, value = long.measure[best], float(heights[best])
     if starts.perturbations:
+        _LOG.info("k = %d: best of them %.3f; %d perturbations of it", k, value, starts.perturbations)
         near = problem.perturbed(top, starts.perturbations, rng)
         again = em(problem.data, near, stopping=StoppingRule("absolute", 1e-2, starts.short), **problem.options)
         ends = problem.long(again.measure, LONG_STEPS)
@@ -249,6 +256,7 @@ def search(
         winner = int(ends.objective.argmax())
         if ends.objective[winner] > value + AGREE:
             top, value, best = ends.measure[winner], float(ends.objective[winner]), -1
+    _LOG.info("k = %d: best so far %.3f; the last run", k, value)
     last = mle(problem.points, top, tol=TOL, max_iter=LAST_STEPS, **problem.options)
     value = max(value, float(last.objective)) if problem.data is problem.points else value
     reached = independent & (heights >= value - AGREE)

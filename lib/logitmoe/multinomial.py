@@ -194,8 +194,11 @@ def maximise(
     for _ in range(MAX_NEWTON - 1):
         if not index.size:
             break
-        part, decrement = _damped_step(best.take(index), targets[:, index], totals[index], setting)
-        best.put(index, part)
+        if index.size == len(totals):  # no copies, which of a large sample are large
+            best, decrement = _damped_step(best, targets, totals, setting)
+        else:
+            part, decrement = _damped_step(best.take(index), targets[:, index], totals[index], setting)
+            best.put(index, part)
         slow += index[decrement < -tol[index]].tolist()
         index = index[decrement > tol[index]]
     if certify:

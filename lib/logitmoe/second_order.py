@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from .data import WeightedPoints
-from .gates import Gate
+from .gates import Gate, identity
 from .measure import MixingMeasure, Theta
 from .penalty import NO_PENALTY, Ridge
 from .results import FACE
@@ -41,8 +41,8 @@ class Likelihood:
         self.k, self.K, self.d, self.m = start.k, start.K, start.d, data.m
         x = data.points
         ones = np.ones((self.m, 1))
-        gate_design, expert_design = np.hstack([ones, gate(x)]), np.hstack([ones, x])
-        self.designs = gate_design, expert_design
+        design = np.hstack([ones, x])
+        self.designs = design if gate is identity else np.hstack([ones, gate(x)]), design
         q = 1 + self.d
         self.q = q
         self.gates, self.free = self.k - 1, self.K - 1

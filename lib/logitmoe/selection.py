@@ -166,14 +166,14 @@ def _wald(fitted: FittedModel, i: int, j: int) -> float:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know about a fit: what it is, what follows for its parameters, and the chapter that shows it."""
+    """One thing to know about a fit: what it is, what follows for its parameters, and the book's page that shows it."""
 
     what: str
     consequence: str
-    chapter: str
+    page: str
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.consequence} (chapter: {self.chapter})"
+        return f"{self.what}: {self.consequence} (see the book's page {self.page}.html)"
 
 
 def diagnose(fitted: FittedModel, z: float = SMALL_Z) -> list[Finding]:
@@ -202,20 +202,20 @@ def diagnose(fitted: FittedModel, z: float = SMALL_Z) -> list[Finding]:
     for i in np.flatnonzero(null):
         what = f"expert {i + 1} is constant: no slope differs from zero"
         findings.append(Finding(what, "its parameters interact with those of the gate, and estimates may be slow",
-                                "Regime 2"))  # fmt: skip
+                                "regime2"))  # fmt: skip
     equal = [(j, i) for i in range(k) for j in range(i) if _wald(fitted, i, j) <= z**2]
     for j, i in equal:
         consequence = "how they share their mass is not identified; merge_indistinct makes one of them"
-        findings.append(Finding(f"experts {j + 1} and {i + 1} cannot be told apart", consequence, "Regime 1"))
+        findings.append(Finding(f"experts {j + 1} and {i + 1} cannot be told apart", consequence, "regime1"))
     for i in range(k):
         for j in range(i):
             total = np.abs(slopes[i] + slopes[j])[..., seen]
             spread = np.sqrt(of_slopes[i] ** 2 + of_slopes[j] ** 2)[..., seen]
             if not (null[i] or null[j]) and (total <= np.maximum(EQUAL, 0.5 * z * spread)).all():
                 what = f"experts {j + 1} and {i + 1} are antipodal: their slopes are opposite"
-                findings.append(Finding(what, "another measure may have the same density", "Identifiability"))
+                findings.append(Finding(what, "another measure may have the same density", "identifiability"))
     needed = k - len({i for _, i in equal}) - int((fitted.shares * fitted.n < 1.0).sum())
     if k > 2 * max(needed, 1):
         consequence = "with more than twice the atoms that are needed the rates of the parameters are the slowest"
-        findings.append(Finding(f"{k} experts where {max(needed, 1)} would do", consequence, "Regime 1"))
+        findings.append(Finding(f"{k} experts where {max(needed, 1)} would do", consequence, "regime1"))
     return findings

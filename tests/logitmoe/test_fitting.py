@@ -1,5 +1,7 @@
 """`fit` for data: invariance to units, names and order; the result, its tables and files; the choice of k."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -237,8 +239,18 @@ def test_indistinct_experts_are_merged_and_named():
     assert merged.k <= fitted.k and merge_indistinct(merged, z=1.2).k == merged.k
     constant = fit(X, np.random.default_rng(0).integers(2, size=400), 1, rng=rng(), penalty=Ridge())
     found = diagnose(constant, z=3.0)
-    assert [f.chapter for f in found] == ["Regime 2"] and "expert 1 is constant" in str(found[0])
+    assert [f.page for f in found] == ["regime2"] and "expert 1 is constant" in str(found[0])
+    assert (Path(__file__).parents[2] / "book" / f"{found[0].page}.ipynb").exists()
     assert diagnose(UNPENALISED) == []
+
+
+def test_progress_is_silent_unless_asked_for(caplog, capsys):
+    run()
+    assert not caplog.records and capsys.readouterr() == ("", "")
+    with caplog.at_level("INFO", logger="logitmoe"):
+        run()
+    words = " ".join(record.getMessage() for record in caplog.records)
+    assert "k = 2: 8 short runs" in words and "4 long runs" in words and f"{REFERENCE.objective:.3f}" in words
 
 
 def test_wrong_tables_are_named():

@@ -61,3 +61,16 @@ def test_no_array_has_a_row_of_products_for_each_point():
     small = WeightedPoints(data.points[:500], data.weights[:, :500])
     kernel = Kernel(small, start.reshape((1,)), identity, Theta.cube(10.0), Ridge())
     assert kernel.gate.second.shape == (500, (d + 1) ** 2)  # few points keep them
+
+
+def test_em_holds_few_numbers_for_each_point():
+    """Its posterior and log-probabilities, of k K numbers each, few times over: a million points fit into 2 GiB."""
+    n, d, k, K = 40_000, 10, 5, 4
+    rng = np.random.default_rng(0)
+    data = WeightedPoints.from_labels(rng.normal(size=(n, d)), rng.integers(1, K + 1, n), K)
+    start = random_start(k, K, d, rng)
+    tracemalloc.start()
+    em(data, start, stopping=StoppingRule("absolute", 0.0, 2))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak / (8 * n) < 12 * k * K
