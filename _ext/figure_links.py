@@ -18,7 +18,7 @@ from replication.plain import plain
 
 KINDS = {"image/svg+xml": ("svg", "Figure as SVG"), "text/csv": ("csv", "Plotted data as CSV")}
 LIST, MARK = "book/figures", "<!-- figures and tables -->"
-TABLE = re.compile(r"\{table\} (.+)\n:name: (\S+)")
+TABLE = re.compile(r"\{table\} (.+)\n *:name: (\S+)")
 
 
 def figure_of(cell):
@@ -88,7 +88,8 @@ def list_all(app, docname, source):
             found = (hit for text in texts for hit in TABLE.findall(text))
             tables += [f"- {{numref}}`{name}`: {plain(caption, word)}" for caption, name in found]
         if figures or tables:
-            lines += ["", f"## {{doc}}`{path.stem}`", "", *figures, *tables]
+            title = re.search(r"^# (.+)$", "\n".join(cell.source for cell in notebook.cells), re.MULTILINE)
+            lines += ["", f"## {title[1] if title else path.stem}", "", *figures, *tables]
     source[0] = source[0].replace(MARK, "\n".join(lines))
 
 

@@ -99,7 +99,7 @@ def _points(ax, artist):
     if isinstance(artist, Line2D):
         across = transform is ax.get_xaxis_transform() or transform is ax.get_yaxis_transform()
         if inside or across:
-            for x, y in zip(*map(_floats, (artist.get_xdata(), artist.get_ydata())), strict=True):
+            for x, y in zip(*map(_floats, (artist.get_xdata(orig=False), artist.get_ydata(orig=False))), strict=True):
                 yield "guide" if across else "line", 1, x, y, None
     elif isinstance(artist, QuadMesh):
         corners = artist.get_coordinates()

@@ -63,6 +63,12 @@ def test_a_contour_knows_its_level(panels):
     assert {(row[5], row[7]) for row in rows(figure, "segments")} == {(0.25, 0.25), (0.5, 0.5)}
 
 
+def test_names_on_an_axis_are_counted(panels):
+    figure, axes = panels
+    axes[0].plot(["sigmoid", "tanh"], [3, 4])
+    assert [row[5:7] for row in rows(figure, "line")] == [(0.0, 3.0), (1.0, 4.0)]
+
+
 def test_what_is_hidden_or_text_is_left_out(panels):
     figure, axes = panels
     axes[0].plot([1, 2], [3, 4], visible=False)
