@@ -18,7 +18,8 @@ import numpy as np
 from matplotlib.collections import Collection, PathCollection, QuadMesh
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch, Polygon, Rectangle
+from matplotlib.text import Text
 
 __all__ = ["COLUMNS", "figure_csv", "figure_rows", "figure_svg", "keep_figure_files"]
 
@@ -30,9 +31,9 @@ COLUMNS = ("panel", "title", "series", "kind", "part", "x", "y", "value")
 def figure_rows(figure):
     """What a figure plots, as rows with the entries of :data:`COLUMNS`.
 
-    Lines, points, bars (their centre and upper end), areas and error bars (their corners), images and meshes (the
-    middles of their cells) are there; texts, ticks and legends are not. A line across a panel, as ``axhline`` draws
-    it, is of the kind "guide": one of its coordinates is a part of the panel, from 0 to 1.
+    Lines, points, bars (their centre and upper end), areas and error bars (their corners), words at a place, images
+    and meshes (the middles of their cells) are there; ticks and legends are not. A line across a panel, as ``axhline``
+    draws it, is of the kind "guide": one of its coordinates is a part of the panel, from 0 to 1.
 
     Parameters
     ----------
@@ -49,8 +50,9 @@ def figure_rows(figure):
         for number, artist in enumerate(ax.get_children(), 1):
             if not artist.get_visible():
                 continue
-            label = str(together.get(id(artist), artist.get_label()))
+            label = str(together.get(id(artist)) or artist.get_label() or "")
             series = str(number) if label.startswith("_") or not label else label
+            series = artist.get_text() if isinstance(artist, Text) else series
             for kind, part, x, y, value in _points(ax, artist):
                 yield (panel, title, series, kind, part, x, y, value)
 
@@ -125,6 +127,11 @@ def _points(ax, artist):
             for (row, column), value in np.ndenumerate(values):
                 x = left + (column + 0.5) * (right - left) / columns
                 yield "image", 1, x, lower + (row + 0.5) * (upper - lower) / rows, value
+    elif isinstance(artist, Polygon) and inside:
+        for x, y in artist.get_xy():
+            yield "area", 1, x, y, None
+    elif isinstance(artist, Text) and inside:
+        yield "text", 1, *map(float, artist.get_position()), None
     elif isinstance(artist, Rectangle) and inside and artist is not ax.patch:
         yield "bar", 1, artist.get_x() + 0.5 * artist.get_width(), artist.get_y() + artist.get_height(), None
 

@@ -69,10 +69,18 @@ def test_names_on_an_axis_are_counted(panels):
     assert [row[5:7] for row in rows(figure, "line")] == [(0.0, 3.0), (1.0, 4.0)]
 
 
-def test_what_is_hidden_or_text_is_left_out(panels):
+def test_words_and_polygons_in_a_panel(panels):
+    figure, axes = panels
+    axes[0].fill([0.0, 1.0, 1.0], [0.0, 0.0, 2.0])
+    axes[0].text(0.5, 0.25, "proved")
+    assert rows(figure, "text") == [(1, "", "proved", "text", 1, 0.5, 0.25, None)]
+    assert (1.0, 2.0) in [row[5:7] for row in rows(figure, "area")]
+
+
+def test_what_is_hidden_or_beside_the_panel_is_left_out(panels):
     figure, axes = panels
     axes[0].plot([1, 2], [3, 4], visible=False)
-    axes[0].text(0.5, 0.5, "a note")
+    axes[0].text(0.5, 0.5, "a note", transform=axes[0].transAxes)
     assert list(figure_rows(figure)) == []
 
 
