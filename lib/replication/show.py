@@ -1,11 +1,8 @@
 """Figures and tables of the book: one style, and the few kinds of plot that its chapters share.
 
-This is the only module that needs Matplotlib, and :mod:`logitmoe` does not import it. A chapter begins with
-:func:`use_style`; importing the module changes no setting. Colours are those of Okabe and Ito, which readers with a
-colour vision deficiency can tell apart [1]_, and no line is told by its colour alone: each has a line style or a
-marker of its own, so that a grey print can be read.
-
-The functions that plot take the axes to draw on, or make a figure of one column's width, and return the axes.
+A chapter begins with :func:`use_style`; importing the module changes no setting. Colours are those of Okabe and Ito,
+which readers with a colour vision deficiency can tell apart [1]_, and each line has a style or a marker of its own, so
+that a grey print can be read. What plots takes the axes to draw on, or makes a figure, and returns the axes.
 
 References
 ----------
@@ -25,6 +22,7 @@ from logitmoe.checks import as_count, as_covariates, as_float_array, as_labels, 
 from logitmoe.gates import identity
 from logitmoe.measure import MixingMeasure
 from logitmoe.model import density, expert_log_probabilities, gate_log_probabilities, responsibilities
+from replication.figure_files import keep_figure_files
 
 __all__ = [
     "BinnedFrequencies",
@@ -96,8 +94,9 @@ STYLE = {
 
 
 def use_style():
-    """Set Matplotlib to the book's style, for the rest of the session. Say it once, at the top of a chapter."""
+    """Set Matplotlib to the book's style, once, at the top of a chapter; a build of the book keeps SVG and CSV too."""
     mpl.rcParams.update(STYLE)
+    keep_figure_files()
 
 
 def line_style(number):

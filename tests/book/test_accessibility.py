@@ -29,7 +29,7 @@ DARK = ("book/introduction.html", "book/ledger.html", "book/regime1.html", "book
 #: Pages with every kind of part that the book has; ``AXE=all`` looks at the others too, which takes long.
 SOME = (
     *("introduction", "ledger", "model", "regime1", "your_data", "run", "cite", "corrections", "coming_from"),
-    *("contributing", "references"),
+    *("contributing", "references", "figures"),
 )
 #: Pages made of docstrings alone, on which axe-core takes many minutes; their parts are like those of the others.
 LARGE = ("book/api.html",)

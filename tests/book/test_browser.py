@@ -122,6 +122,20 @@ def test_search_works_from_disk(browser):
     assert browser.find_elements("css selector", "#search-results li a"), "no search result for 'model'"
 
 
+FOUND = {"Voronoi": "voronoi", "swap": "identifiability", "Theorem 3.1": "regime1"}
+
+
+@pytest.mark.parametrize("words", FOUND)
+def test_search_finds_the_right_chapter_first(browser, words):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.get((HTML / "search.html").as_uri() + f"?q={words.replace(' ', '+')}")
+    links = "#search-results li a"
+    WebDriverWait(browser, 30).until(lambda browser: browser.find_elements("css selector", links))
+    first = [link.get_attribute("href") for link in browser.find_elements("css selector", links)][0]
+    assert f"/{FOUND[words]}.html" in first
+
+
 # The first font that is asked for, of text and of code, and the state of all fonts that the page names.
 FONTS = """
 const done = arguments[arguments.length - 1];
