@@ -35,7 +35,8 @@ def row(K: int, number: int, starts: int) -> list:
     found = population_maxima(Population(truth, 3, theta=THETA), rng, starts=starts)
     worst = lm.standard_errors(truth, DESIGN).max()
     vector = " ".join(f"{v:.6f}" for v in truth.to_vector())
-    return [K, seed, f"{worst:.1f}", f"{found.nearest:.4e}", f"{found.nearest_other:.4e}", f"{found.unseen:.4f}", vector]
+    ends = [f"{v:.4e}" for v in (found.nearest, found.nearest_other)]
+    return [K, seed, f"{worst:.1f}", *ends, f"{found.unseen:.4f}", vector]
 
 
 if __name__ == "__main__":

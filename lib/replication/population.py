@@ -42,8 +42,8 @@ __all__ = [
 SAME = 1e-16
 #: Loss D_2, least over translations, from which a maximum counts as far from the truth.
 FAR = 0.3
-#: Divergence above which no maximum is kept: at n = 10^6 it is hundreds of nats behind.
-LARGEST = 1e-4
+#: Divergence above which no maximum is kept: at n = 10^6 it is twenty nats behind.
+LARGEST = 2e-5
 #: Nats by which the truth is ahead of the nearest far maximum, on average, where the theorem "begins to speak".
 ENOUGH = 5.0
 #: Steps and tolerance of the first pass over all starts; those that cannot matter are given up after it.
@@ -105,7 +105,7 @@ class Maxima:
     hits : ndarray of int, shape (F,)
         Starts that ended there.
     starts : int
-        All starts, with those that ended at a divergence above 1e-4, which are not kept.
+        All starts, with those that ended at a divergence above 2e-5, which are not kept.
     unfinished : int
         Starts that were still moving after the last step, away from the truth.
     """
@@ -215,7 +215,7 @@ def _join(parts) -> MixingMeasure:
 def population_maxima(
     population: Population, rng: np.random.Generator, *, starts: int = 2000, max_iter: int = 300, known=None
 ) -> Maxima:
-    """Search for the maxima of the expected log-likelihood with a divergence of at most 1e-4.
+    """Search for the maxima of the expected log-likelihood with a divergence of at most 2e-5.
 
     Parameters
     ----------
@@ -240,7 +240,7 @@ def population_maxima(
     Notes
     -----
     All starts make up to 60 steps.  Those that have come near the truth then count as ended there, and those that have
-    converged at, or not come below, a divergence of 1e-4 are given up; the others go on until they are stationary up to
+    converged at, or not come below, a divergence of 2e-5 are given up; the others go on until they are stationary up to
     rounding.  That a search finds nothing is no proof: it has `unseen` to say how much it may have missed.
     """
     if not isinstance(population, Population):

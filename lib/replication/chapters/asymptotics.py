@@ -10,8 +10,8 @@ over-fitted, and has their losses.
 Starts have fixed distances from the truth.  Starts that come closer as n grows would plant a rate: along a ridge of
 equally likely measures the maximiser stays near where it starts.
 
-The starts of an over-fitted study are those maxima of the expected log-likelihood (:mod:`replication.population`) that a
-sample of n points cannot exclude, and measures about the truth; where n is small, many random ones too.
+The starts of an over-fitted study are those maxima of the expected log-likelihood (:mod:`replication.population`) that
+a sample of n points cannot exclude, and measures about the truth; where n is small, many random ones too.
 :func:`equivalent_measure` finds a measure of the true density near a fit.
 """
 
@@ -47,7 +47,7 @@ WITHIN = 20.0
 #: Where n times the divergence of the nearest one is below SMALL nats, there are at least MANY starts.
 SMALL, MANY = 10.0, 50
 #: Steps and tolerance of the first pass over more than `Study.keep` starts; the most likely ones go on.
-FIRST_STEPS, FIRST_TOL = 25, 1e-3
+FIRST_STEPS, FIRST_TOL = 40, 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +80,8 @@ class Study:
     maxima : Maxima, optional
         Those of the expected log-likelihood.  For samples of n points the ones within 20/n of the truth in divergence
         are starts too, and where the nearest of the others is within 10/n there are random ones, to 50 in all.
-    keep : int, default 12
-        Of more starts than this only so many go on after 25 steps, the most likely ones.
+    keep : int, default 16
+        Of more starts than this only so many go on after 40 steps, the most likely ones.
     em_iterations : int, default 0
         If positive, EM too is run, for so many iterations, from the first start of the first `em_samples` samples.
     em_samples : int
@@ -120,7 +120,7 @@ class Study:
     blind_sd: float = 2.0
     extra: MixingMeasure | None = None
     maxima: Maxima | None = None
-    keep: int = 12
+    keep: int = 16
     em_iterations: int = 0
     em_samples: int = 16
     em_sizes: tuple[int, ...] | None = None
@@ -467,9 +467,7 @@ def check_search(results: list[StudyResult], *, samples=4, starts=16, seed=0, ex
         If a count is not positive.
     """
     samples, starts = as_count(samples, "samples"), as_count(starts, "starts", minimum=4)
-    jobs = [
-        (r.study, size, r.best[i, :samples], starts, seed) for r in results for i, size in enumerate(r.study.sizes)
-    ]
+    jobs = [(r.study, size, r.best[i, :samples], starts, seed) for r in results for i, size in enumerate(r.study.sizes)]
     parts = iter(run_jobs(_check, jobs, executor=executor, progress=False))
     return [np.stack([next(parts) for _ in r.study.sizes]) for r in results]
 
