@@ -1,11 +1,11 @@
-"""Does another maximiser find more than the book's?  SciPy's L-BFGS-B with its own random starts, on the raw class counts.
+"""Does another maximiser find more than the book's?  SciPy's L-BFGS-B with its own starts, on the raw class counts.
 
     python benchmarks/second_maximiser.py [samples for each case, default 20] [starts, default 12]
 
 Six cases of the chapter on the MLE, k = 3: designs I, II and III with the gates x and tanh, n = 10^8.  Each sample is
 maximised as in the chapter (maxima of the population, splits, random starts) and then by L-BFGS-B, with gradients
 written here anew, from random starts (standard deviation 2), from starts near the truth, and from the book's estimate
-moved by 0.05.  Printed: the largest gain of L-BFGS-B over the book's estimate in nats, and how many gains are above 0.01.
+moved by 0.05.  Printed: the largest gain of L-BFGS-B over the book's estimate in nats, and how many are above 0.01.
 """
 
 import os
