@@ -14,7 +14,6 @@ from replication.population import (
     population_maxima,
     population_starts,
     random_truth,
-    recombinations,
 )
 
 THETA = lm.Theta(3.0, 10.0, 10.0, 10.0)
@@ -57,11 +56,11 @@ def test_a_search_goes_on_where_another_has_ended(found):
     assert set(found.divergence) <= set(more.divergence)
 
 
-def test_recombinations_come_to_the_exchange():
+def test_the_starts_come_to_the_exchange():
     pair = exchange()
     case = Population(pair.measure, 3)
-    starts = recombinations(case, np.random.default_rng(0), 160)
-    ends = lm.mle(case.data(), starts, max_iter=200).measure
+    starts = population_starts(case, np.random.default_rng(0), 240)
+    ends = lm.mle(case.data(), starts, tol=1e-22, max_iter=300).measure
     assert lm.voronoi_loss(ends, pair.other, gauge="infimum").min() < 1e-3
     found = population_maxima(case, np.random.default_rng(0), starts=60)
     assert found.divergence[0] == 0.0 and found.hits[0] > 10  # the exchange has the true density: no other maximum
