@@ -9,7 +9,9 @@ WORKERS = 2
 RUN = .venv/bin/python -m
 NBVAL = --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg
 INSTALLED = .venv/.installed
-BUILT = _build/.built
+LAB = .venv/.lab
+# A book at another scale is another book: `make book` after `make book SCALE=0.1` builds anew.
+BUILT = _build/.built$(if $(SCALE),-$(SCALE))
 SOURCES = _config.yml _toc.yml tools/execute.py $(shell find _ext _static book lib -type f \
 	-not -path '*/.*' -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
 
@@ -20,13 +22,14 @@ export IPYTHONDIR = $(CURDIR)/.venv/ipython
 export MPLCONFIGDIR = $(CURDIR)/.venv/matplotlib
 export PYTHONNOUSERSITE = 1
 
-.PHONY: help book test execute lint kernels mutations clean distclean
+.PHONY: help book test execute lab lint kernels mutations clean distclean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make book      build the book into _build/html (open _build/html/index.html)"
+	@echo "make book      build the book into _build/html (open _build/html/index.html); SCALE=0.1 for a quick look"
 	@echo "make test      run every test: the library, the chapters' numbers, the book's structure and its pages"
 	@echo "make execute   run the chapters and store their outputs; CHAPTERS=book/model.ipynb for one"
+	@echo "make lab       open the chapters in JupyterLab, ready to run"
 	@echo "make lint      check the style of the code"
 	@echo "make kernels   run the chapters as processors of four kinds do; CHAPTERS=... likewise"
 	@echo "make mutations change the code in many ways, one at a time, and see which test fails (hours)"
@@ -47,6 +50,9 @@ test: lint $(BUILT)
 execute: $(INSTALLED)
 	.venv/bin/python tools/execute.py $(CHAPTERS)
 
+lab: $(LAB)
+	.venv/bin/jupyter lab --notebook-dir=book
+
 lint: $(INSTALLED)
 	$(RUN) ruff check .
 
@@ -65,6 +71,10 @@ $(INSTALLED): requirements.txt constraints.txt pyproject.toml
 	$(RUN) pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	$(RUN) pip check
 	@.venv/bin/python -c 'import matplotlib.font_manager' 2>/dev/null
+	@touch $@
+
+$(LAB): $(INSTALLED) requirements-lab.txt
+	$(RUN) pip install --quiet --disable-pip-version-check -r requirements-lab.txt -c constraints.txt
 	@touch $@
 
 clean:

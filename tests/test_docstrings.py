@@ -29,11 +29,14 @@ PUBLIC = [
 
 @pytest.mark.parametrize("module", MODULES)
 def test_examples_run(module):
+    if module == "logitmoe.classifier":
+        pytest.importorskip("sklearn")
     assert doctest.testmod(importlib.import_module(module)).failed == 0
 
 
 def test_there_are_examples():
-    count = sum(doctest.testmod(importlib.import_module(m)).attempted for m in MODULES)
+    modules = [m for m in MODULES if m != "logitmoe.classifier"]
+    count = sum(doctest.testmod(importlib.import_module(m)).attempted for m in modules)
     assert count >= 4
 
 
@@ -52,7 +55,7 @@ def test_public_objects_document_their_parameters(name):
         assert parameter in text, f"{name}: the docstring does not mention {parameter}"
 
 
-@pytest.mark.parametrize("package", ["matplotlib", "mpmath", "sympy", "tqdm"])
+@pytest.mark.parametrize("package", ["matplotlib", "mpmath", "sympy", "tqdm", "sklearn", "pandas"])
 def test_the_library_itself_needs_numpy_and_scipy_alone(package):
     # What a function imports only when it runs: tests/test_architecture.py reads the code for that.
     code = f"import sys, logitmoe; sys.exit({package!r} in sys.modules)"

@@ -215,6 +215,8 @@ def main(arguments=None):
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: every chapter of _toc.yml")
     parser.add_argument("--workers", type=int, help="chapters at a time; default: the number of processors")
     given = parser.parse_args(arguments)
+    if os.environ.get("SCALE", "1") not in ("1", "1.0"):
+        sys.exit(f"SCALE is {os.environ['SCALE']}: outputs are stored at the full scale only. Unset it, or say SCALE=1")
     try:
         execute(given.notebooks or chapters(), workers=given.workers)
     except ChapterError as error:

@@ -166,7 +166,8 @@ def chebyshev_order(theta: Theta, K: int, domain=(0.0, 1.0), gate: Gate = identi
     tol = as_number(tol, "tol", "a number above 0 and below 1", "pass e.g. 1e-10", above=0.0, below=1.0)
 
     d = domain.shape[0]
-    slope = theta.b if K == 2 else 2.0 * theta.b
+    of_gate, of_experts = np.max(theta.beta1), np.max(theta.b)
+    slope = of_experts if K == 2 else 2.0 * of_experts
     intercept = theta.a if K == 2 else 2.0 * theta.a
     half = 0.5 * (domain[:, 1] - domain[:, 0])
     middle = 0.5 * (domain[:, 1] + domain[:, 0])
@@ -183,7 +184,7 @@ def chebyshev_order(theta: Theta, K: int, domain=(0.0, 1.0), gate: Gate = identi
             # Im M on the ellipse: (angles, nodes of the other axis, components of M)
             imaginary = np.abs(np.tensordot(sine * np.sinh(j * eta), c, axes=1))
             gate_part = imaginary.sum(axis=-1).max(axis=-1)
-            return (2.0 * theta.beta1 * gate_part + 2.0 * slope * h * np.sinh(eta) * np.sin(omega)).max()
+            return (2.0 * of_gate * gate_part + 2.0 * slope * h * np.sinh(eta) * np.sin(omega)).max()
 
         limit = -np.log(NOISE) / degree  # on a larger ellipse the noise of the coefficients would be seen
         if np.isfinite(gate.pole) and gate.pole > 0.0:

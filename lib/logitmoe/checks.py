@@ -16,8 +16,8 @@ import numpy as np
 TOO_LARGE = 1e50
 
 __all__ = [
-    "as_count", "as_covariates", "as_float_array", "as_generator", "as_instance", "as_interval", "as_labels",
-    "as_number", "as_shape", "broadcast_shapes", "check_same_rows", "check_size", "message",
+    "as_array", "as_count", "as_covariates", "as_float_array", "as_generator", "as_instance", "as_interval",
+    "as_labels", "as_number", "as_shape", "broadcast_shapes", "check_same_rows", "check_size", "message",
 ]  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def as_float_array(value, name, ndim=None, shape=None):
     `ndim` is the required number of axes, `shape` the required shape: None stands for any length, a leading ``...`` for
     any number of leading (batch) axes. `name` is the argument's, for the error message; likewise below.
     """
-    array = _as_array(value, name)
+    array = as_array(value, name)
     if array.dtype.kind not in "biuf":
         raise TypeError(message(name, "real numbers", f"dtype {array.dtype}", "convert it to floats"))
     array = array.astype(np.float64, copy=False)
@@ -60,8 +60,8 @@ def as_float_array(value, name, ndim=None, shape=None):
     return array
 
 
-def _as_array(value, name):
-    """Return `value` as an array, if it is rectangular and none of its entries is masked."""
+def as_array(value, name):
+    """Return `value` as an array, of any kind, if it is rectangular and none of its entries is masked."""
     if np.ma.is_masked(value):
         got = f"{np.ma.count_masked(value)} masked ones"
         remedy = "drop these samples from every argument, x[keep] with keep = ~numpy.ma.getmaskarray(x).any(axis=1)"
@@ -144,7 +144,7 @@ def as_labels(y, K=None, name="y"):
     """
     remedy = "code the classes as 1, 2, ..., K (from 0-based labels: y + 1)"
     allowed = f"whole numbers in 1..{'K' if K is None else as_count(K, 'K')}"
-    array = _as_array(y, name)
+    array = as_array(y, name)
     if array.ndim != 1:
         raise ValueError(message(name, "shape (m,)", f"shape {array.shape}", "give one label for each point"))
     if array.size == 0:

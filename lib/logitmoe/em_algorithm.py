@@ -17,7 +17,8 @@ from .gates import Gate, as_gate, identity
 from .measure import DEFAULT_THETA, MixingMeasure, Theta
 from .model import log_likelihood
 from .model import responsibilities as posterior
-from .multinomial import Logit, maximise, second_moments
+from .multinomial import Logit, Setting, maximise
+from .penalty import NO_PENALTY, Ridge, as_penalty, centred_cost
 from .results import (
     COMPRESSION_TOL,
     FACE,
@@ -32,7 +33,7 @@ from .squarem import Squarem
 
 __all__ = ["EMResult", "e_step", "em", "m_step"]
 
-#: Relative fall of the log-likelihood that counts as rounding.
+#: Relative fall of the objective that counts as rounding.
 SLACK = 1e-13
 MAX_HALVINGS = 40
 #: Nodes times components times classes that one batch of fits holds, about: enough for the cost of an iteration to be
@@ -69,17 +70,17 @@ def em(
     *,
     gate: Gate | str = identity,
     theta: Theta = DEFAULT_THETA,
+    penalty: Ridge = NO_PENALTY,
     stopping: StoppingRule | None = None,
     acceleration: str | None = None,
     trace: str | None = None,
-    compression_tol: float = COMPRESSION_TOL,
 ) -> EMResult:
     r"""Maximise the likelihood of a softmax gating multinomial logistic mixture of experts by EM.
 
     Each iteration computes the posterior expert probabilities (E-step) and maximises the expected complete
     log-likelihood over the gate and the experts (M-step) by damped Newton inside the box Theta.  The log-likelihood
-    never falls: should the step lower it (beyond a relative 1e-13, rounding), it is halved towards the previous
-    parameters until it does not.
+    never falls, or with a penalty the log-likelihood less the penalty: should the step lower it (beyond a relative
+    1e-13, rounding), it is halved towards the previous parameters until it does not.
 
     The gate parameters of the last atom, of which only the differences to the others matter, stay where ``start`` has
     them, and so do those of class K (zero).  So a fit is in the gauge of its start: use
@@ -89,21 +90,22 @@ def em(
     ----------
     data : WeightedPoints or ChebyshevMoments
         The sample, with batch axes that broadcast against those of ``start``.  Compressed samples are fitted on few
-        nodes first, and again on more where need be, see :meth:`.ChebyshevMoments.solve`; with a trace, on all nodes.
+        nodes first, and again on more where the estimated relative error of the log-likelihood is above 1e-9, see
+        :meth:`.ChebyshevMoments.solve`; with a trace, on all nodes.
     start : MixingMeasure, batch shape (...)
         Starting parameters, k of them the number of experts to fit; inside ``theta`` and with class K as the reference.
     gate : Gate, str or callable, default identity
         The transformation M of equation (8); the identity gives equation (1).
     theta : Theta, default the cube of radius 10
         The compact parameter set.  Fits that end on its boundary are marked ``at_bound``.
+    penalty : Ridge, default none
+        Subtracted from the log-likelihood; the stopping rule then looks at the difference.
     stopping : StoppingRule, optional
         Default: relative change at most 1e-6, at most 2,000 iterations.
     acceleration : {None, "squarem"}
         Plain EM, or with squared extrapolation: far fewer iterations where EM is slow.
     trace : {None, "log_likelihood", "full"}
-        Record the log-likelihood, or that and the parameters, of every iteration.
-    compression_tol : float, default 1e-9
-        For compressed data only: largest accepted estimate of the relative compression error of the log-likelihood.
+        Record the log-likelihood (without the penalty), or that and the parameters, of every iteration.
 
     Returns
     -------
@@ -121,23 +123,22 @@ def em(
     .. [1] A. P. Dempster, N. M. Laird and D. B. Rubin, "Maximum likelihood from incomplete data via the EM algorithm",
        Journal of the Royal Statistical Society B 39 (1977), 1-38.
     """
-    gate = as_gate(gate)
+    gate, penalty = as_gate(gate), as_penalty(penalty)
     remedy = "pass e.g. StoppingRule('relative', tol=1e-6)"
     stopping = StoppingRule() if stopping is None else as_instance(stopping, StoppingRule, "stopping", remedy)
     if acceleration not in (None, "squarem"):
         raise ValueError(message("acceleration", "None or 'squarem'", repr(acceleration), "choose one of the two"))
     if trace not in (None, "log_likelihood", "full"):
         raise ValueError(message("trace", "None, 'log_likelihood' or 'full'", repr(trace), "choose one of these"))
-    compression_tol = float(as_float_array(compression_tol, "compression_tol", ndim=0))
     shape = check_start(data, start, theta)
     start = start.broadcast_to(shape)
 
     def run(points: WeightedPoints, start: MixingMeasure) -> EMResult:
-        return _run(points, start, gate, theta, stopping, acceleration, trace)
+        return _run(points, start, (gate, theta, penalty), stopping, acceleration, trace)
 
     if isinstance(data, WeightedPoints):
         return run(data, start)
-    return data.solve(run, start, gate, compression_tol, p=data.order if trace else None)
+    return data.solve(run, start, gate, COMPRESSION_TOL, p=data.order if trace else None)
 
 
 def e_step(G: MixingMeasure, data: WeightedPoints, gate: Gate | str = identity) -> tuple[np.ndarray, np.ndarray]:
@@ -154,8 +155,9 @@ def m_step(
     G: MixingMeasure,
     gate: Gate | str = identity,
     theta: Theta = DEFAULT_THETA,
+    penalty: Ridge = NO_PENALTY,
 ) -> MixingMeasure:
-    """Maximise the expected complete log-likelihood over the gate and the experts, starting from ``G``.
+    """Maximise the expected complete log-likelihood, less the penalty, over gate and experts, starting from ``G``.
 
     The responsibilities are those of :func:`e_step`, the other arguments those of :func:`em`.  The last atom's gate
     parameters and class K's are kept.
@@ -167,16 +169,17 @@ def m_step(
         wanted = f"shape (..., {G.k}, {data.K}, {data.m})"
         raise ValueError(message("responsibilities", wanted, r.shape, "pass what e_step returns for these data"))
     r = np.broadcast_to(r, (*shape, *expected)).reshape(-1, *expected)
-    kernel = Kernel(data, G, gate, theta)
+    kernel = Kernel(data, G, gate, theta, as_penalty(penalty))
     fits = kernel.evaluate(*_pack(G.broadcast_to(shape)), _weights(data, shape, np.arange(len(r))))
     fits.targets = r.transpose(2, 1, 0, 3) * fits.weights[:, None]
     new_gate, new_experts, _ = kernel.m_step(fits)
     return _unpack(new_gate.coefficients, new_experts.coefficients, shape)
 
 
-def _run(data: WeightedPoints, start: MixingMeasure, gate, theta, stopping, acceleration, trace) -> EMResult:
+def _run(data: WeightedPoints, start: MixingMeasure, model, stopping, acceleration, trace) -> EMResult:
     """EM for every fit of a batch.  Fits that stop are replaced by waiting ones, so that the batch stays full."""
-    shape, kernel = start.batch_shape, Kernel(data, start, gate, theta)
+    shape, kernel = start.batch_shape, Kernel(data, start, *model)
+    _, theta, penalty = model
     gates, experts = _pack(start)  # from here on they hold the starts of waiting fits and the ends of others
     count = gates.shape[-2]
     batches = max(1, round(count * start.K * start.k * data.m / CACHE_ELEMENTS))
@@ -212,9 +215,10 @@ def _run(data: WeightedPoints, start: MixingMeasure, gate, theta, stopping, acce
         log_likelihood=log_lik.reshape(shape),
         n_iter=n_iter.reshape(shape),
         reason=reason.reshape(shape),
-        at_bound=(np.abs(_vectors(gates, experts)) >= (1.0 - FACE) * kernel.radii).any(axis=-1).reshape(shape),
+        at_bound=kernel.at_bound(_vectors(gates, experts)).reshape(shape),
         missing_classes=missing_classes(data, shape),
         theta=theta,
+        penalty=penalty,
         stopping=stopping,
         trace=record.trace(n_iter, shape),
     )
@@ -231,7 +235,7 @@ class _PlainEM:
         new, stuck, failed = self.kernel.em_map(fits)
         of_gate, of_experts = np.abs(new.gate - fits.gate), np.abs(new.experts - fits.experts)
         step = np.maximum(of_gate.max(axis=(0, 2)), of_experts.max(axis=(0, 1, 3)))
-        return new, stuck, self.stopping.met(fits.log_likelihood, new.log_likelihood, step), failed
+        return new, stuck, self.stopping.met(fits.objective, new.objective, step), failed
 
 
 @dataclass(slots=True)
@@ -248,10 +252,15 @@ class Fits:
     experts_prob: np.ndarray
     targets: np.ndarray  # class weights times posterior expert probabilities, (K, k, B, m)
     value: np.ndarray  # log-likelihood, (B, 1)
+    cost: np.ndarray  # the penalty, (B, 1)
 
     @property
     def log_likelihood(self) -> np.ndarray:
         return self.value[:, 0]
+
+    @property
+    def objective(self) -> np.ndarray:
+        return self.value[:, 0] - self.cost[:, 0]
 
     @property
     def vectors(self) -> np.ndarray:
@@ -273,27 +282,30 @@ class Fits:
 
 
 class Kernel:
-    """The steps of EM for fits of one kind to data sets with the same points: designs, their products, the box."""
+    """The steps of EM for fits of one kind to data sets with the same points: designs, the box, the penalty."""
 
-    def __init__(self, data: WeightedPoints, start: MixingMeasure, gate: Gate, theta: Theta) -> None:
-        ones = np.ones((data.m, 1))
-        self.gate_design, self.expert_design = np.hstack([ones, gate(data.points)]), np.hstack([ones, data.points])
-        self.gate_second, self.expert_second = (second_moments(x) for x in (self.gate_design, self.expert_design))
-        self.gate_radii = np.array([theta.beta0] + data.d * [theta.beta1])
-        self.expert_radii = np.array([theta.a] + data.d * [theta.b])
+    def __init__(self, data: WeightedPoints, start: MixingMeasure, gate: Gate, theta: Theta, penalty: Ridge) -> None:
+        ones, ridge = np.ones((data.m, 1)), penalty.weights(data.d)
+        gate_radii, expert_radii = theta.radii(data.d)
+        self.gate = Setting(np.hstack([ones, gate(data.points)]), gate_radii, ridge, start.k)
+        self.experts = Setting(np.hstack([ones, data.points]), expert_radii, ridge, start.K)
         self.shape = start.K, start.k
-        self.radii = np.concatenate([np.tile(self.gate_radii, start.k), np.tile(self.expert_radii, start.K * start.k)])
+        self.radii = np.concatenate([np.tile(gate_radii, start.k), np.tile(expert_radii, start.K * start.k)])
+
+    def at_bound(self, vectors: np.ndarray) -> np.ndarray:
+        """Whether a coefficient of each fit, other than those that are held at zero, is on the boundary, (B,)."""
+        return ((np.abs(vectors) >= (1.0 - FACE) * self.radii) & (self.radii > 0.0)).any(axis=-1)
 
     def evaluate(self, gate: np.ndarray, experts: np.ndarray, weights: np.ndarray) -> Fits:
         """Fits at coefficients (k, B, 1 + d) and (K, k, B, 1 + d), with class weights (K, B, m)."""
         flat = experts.reshape(len(experts), -1, experts.shape[-1])
         totals = weights.sum(axis=0)
-        return self.e_step(Logit.at(gate, self.gate_design), Logit.at(flat, self.expert_design), weights, totals)
+        return self.e_step(Logit.at(gate, self.gate.design), Logit.at(flat, self.experts.design), weights, totals)
 
     def at(self, vectors: np.ndarray, fits: Fits) -> Fits:
         """Fits to the same data at other coefficients, (B, P) as in :attr:`Fits.vectors`."""
         K, k = self.shape
-        gate, experts = np.split(vectors, [k * self.gate_radii.size], axis=1)
+        gate, experts = np.split(vectors, [k * self.gate.radii.size], axis=1)
         gate, experts = (np.moveaxis(v.reshape(len(v), *s, -1), 0, -2) for v, s in ((gate, (k,)), (experts, (K, k))))
         return self.evaluate(np.ascontiguousarray(gate), np.ascontiguousarray(experts), fits.weights)
 
@@ -316,7 +328,11 @@ class Kernel:
         value = np.einsum("kbm,kbm->b", weights, log_density)[:, None]
         coefficients = experts.coefficients.reshape(*shape[:-1], -1)
         logs = gate.log_prob, gate.prob, experts_log, experts_prob
-        return Fits(gate.coefficients, coefficients, weights, totals, *logs, joint, value)
+        cost = np.zeros_like(value)
+        if self.gate.penalised:
+            of_experts = centred_cost(coefficients, self.experts.ridge).sum(axis=0)
+            cost[:, 0] = centred_cost(gate.coefficients, self.gate.ridge) + of_experts
+        return Fits(gate.coefficients, coefficients, weights, totals, *logs, joint, value, cost)
 
     def m_step(self, fits: Fits) -> tuple[Logit, Logit, np.ndarray]:
         """Gate and experts (as k * B models), each a weighted multinomial logit with targets of its own; failures."""
@@ -326,20 +342,19 @@ class Kernel:
         size = fits.totals.sum(axis=-1)
         gate = Logit(fits.gate, fits.gate_log, fits.gate_prob)
         experts = Logit(*(v.reshape(K, k * B, -1) for v in (fits.experts, fits.experts_log, fits.experts_prob)))
-        of_gate = self.gate_design, self.gate_second, self.gate_radii
-        of_experts = self.expert_design, self.expert_second, self.expert_radii
-        gate, gate_failed = maximise(gate, of_atoms.reshape(k, B, m), fits.totals, *of_gate, size)
+        gate, gate_failed = maximise(gate, of_atoms.reshape(k, B, m), fits.totals, self.gate, size)
         certify = k == 1  # the whole problem: worth a proof
-        experts, experts_failed = maximise(experts, targets, of_atoms, *of_experts, np.tile(size, k), certify)
+        experts, experts_failed = maximise(experts, targets, of_atoms, self.experts, np.tile(size, k), certify)
         failed = np.zeros(B, dtype=bool)
         failed[gate_failed] = failed[experts_failed % B] = True
         return gate, experts, failed
 
     def em_map(self, old: Fits) -> tuple[Fits, np.ndarray, np.ndarray]:
-        """One EM iteration of every fit; which found no step that keeps the log-likelihood; whose M-step failed."""
+        """One EM iteration of every fit; which found no step that keeps the objective; whose M-step failed."""
         gate, experts, failed = self.m_step(old)
         new = self.e_step(gate, experts, old.weights, old.totals)
-        stuck = ~(new.log_likelihood >= old.log_likelihood - SLACK * np.abs(old.log_likelihood))
+        before = old.objective
+        stuck = ~(new.objective >= before - SLACK * np.abs(before))
         index = np.flatnonzero(stuck)
         for _ in range(MAX_HALVINGS):
             if not index.size:
@@ -348,7 +363,7 @@ class Kernel:
             halfway = (a + 0.5 * (b - a) for a, b in ((near.gate, far.gate), (near.experts, far.experts)))
             part = self.evaluate(*halfway, near.weights)
             new[index] = part
-            index = index[~(part.log_likelihood >= near.log_likelihood)]
+            index = index[~(part.objective >= near.objective)]
         if index.size:
             new[index] = old[index]
         stuck[:] = False

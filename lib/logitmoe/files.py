@@ -14,7 +14,7 @@ import numpy as np
 
 from .checks import as_float_array, as_shape, message
 
-__all__ = ["read_arrays", "replace_file", "write_arrays"]
+__all__ = ["read_arrays", "read_words", "replace_file", "write_arrays"]
 
 _VERSION = 2
 _BEFORE, _AFTER = b'  "checksum": "', b'"\n}\n'
@@ -34,13 +34,16 @@ def replace_file(path, content):
         part.unlink(missing_ok=True)
 
 
-def write_arrays(path, kind, shape, arrays):
+def write_arrays(path, kind, shape, arrays, words=None):
     """Write a dict of float arrays to a file ``.json`` (text, one line for each array) or ``.npz`` (NumPy).
 
-    `kind` says what the arrays are, and `shape` are sizes that tell their shapes: `read_arrays` asks for both.
+    `kind` says what the arrays are, and `shape` are sizes that tell their shapes: `read_arrays` asks for both. `words`
+    is what else goes into the file, lists and dicts of text and numbers: `read_words` gives it back.
     """
     path, suffix = _as_path(path)
     header = {"format": kind, "version": _VERSION, "shape": list(shape)}
+    if words is not None:
+        header["words"] = json.dumps(words)
     if suffix == ".json":
         record = {**header, **{name: array.tolist() for name, array in arrays.items()}}
         lines = "".join(f"  {json.dumps(key)}: {json.dumps(value)},\n" for key, value in record.items())
@@ -65,6 +68,29 @@ def read_arrays(path, kind, shapes):
     `shapes` is a function of the sizes, ``shapes(*shape)``: a dict of the names of the arrays to their shapes. The
     result is a dict of the names to the arrays.
     """
+    record = _read(path, kind)
+    try:
+        arrays = {}
+        for name, shape in shapes(*as_shape(record["shape"], "shape")).items():
+            array = as_float_array(record[name], name)
+            if array.size == prod(shape) == 0:
+                array = array.reshape(shape)  # the list of a batch without measures does not show its other axes
+            arrays[name] = as_float_array(array, name, shape=shape)
+        return arrays
+    except KeyError as error:
+        raise ValueError(f"{path}: not a readable file of {kind}: no {error.args[0]}") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not a readable file of {kind}: {error}") from error
+
+
+def read_words(path, kind):
+    """Read the `words` of a file of `write_arrays`, None if it has none; errors as those of `read_arrays`."""
+    words = _read(path, kind).get("words")
+    return None if words is None else json.loads(words)
+
+
+def _read(path, kind):
+    """Return the record of a file of that kind, whose checksum is right."""
     path, suffix = _as_path(path)
     content = path.read_bytes()
     after = _AFTER if suffix == ".json" else b""
@@ -83,15 +109,7 @@ def read_arrays(path, kind, shapes):
             if record.get(name) != value:
                 got, remedy = repr(record.get(name)), "give a file written by save"
                 raise ValueError(message(name, repr(value), got, remedy))
-        arrays = {}
-        for name, shape in shapes(*as_shape(record["shape"], "shape")).items():
-            array = as_float_array(record[name], name)
-            if array.size == prod(shape) == 0:
-                array = array.reshape(shape)  # the list of a batch without measures does not show its other axes
-            arrays[name] = as_float_array(array, name, shape=shape)
-        return arrays
-    except KeyError as error:
-        raise ValueError(f"{path}: not a readable file of {kind}: no {error.args[0]}") from error
+        return record
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: not a readable file of {kind}: {error}") from error
 

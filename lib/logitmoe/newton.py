@@ -38,6 +38,7 @@ from .data import WeightedPoints
 from .gates import Gate, as_gate, identity
 from .measure import DEFAULT_THETA, MixingMeasure, Theta, as_measure
 from .model import density, log_likelihood
+from .penalty import NO_PENALTY, Ridge, as_penalty
 from .results import COMPRESSION_TOL, FitResult, along, check_start, missing_classes, sample_positions
 from .second_order import TINY, Likelihood
 
@@ -119,10 +120,10 @@ class MLEResult(FitResult):
     predicted_gain : ndarray, shape (...)
         Gain in nats that a full Newton step still promises, from the quadratic model on the free coordinates.
     gradient_norm : ndarray, shape (...)
-        Largest derivative of the mean log-likelihood (per observation) along a coordinate that is free to move: on the
+        Largest derivative of the mean ``objective`` (per observation) along a coordinate that is free to move: on the
         boundary of Theta those that point outwards do not count.
     smallest_eigenvalue : ndarray, shape (...)
-        Of minus the Hessian of the mean log-likelihood on the coordinates that are free to move: positive at a strict
+        Of minus the Hessian of the mean ``objective`` on the coordinates that are free to move: positive at a strict
         local maximum, about zero along a ridge, negative where the point is no local maximum.  Rounding is about
         1e-15.  Infinite where no coordinate is free.
     distance_to_bound : ndarray, shape (...)
@@ -148,7 +149,10 @@ class MLEResult(FitResult):
     given_up = ("max_iter", "underflow")
 
     def gain(self, other: MixingMeasure | FitResult) -> np.ndarray:
-        """Log-likelihood in nats above that of another fit or measure, batch axes broadcast, without cancellation."""
+        """Log-likelihood (without the penalty) in nats above that of another fit or measure, without cancellation.
+
+        Batch axes broadcast.
+        """
         other = other.measure if isinstance(other, FitResult) else other
         return log_likelihood_difference(self.measure, other, self.data, self.gate)
 
@@ -160,7 +164,7 @@ class MLEResult(FitResult):
         weights = data.weights.reshape(-1, data.K, data.m)[sample_positions(data, self.log_likelihood.shape)[index]]
         return replace(part, data=WeightedPoints(data.points, weights))
 
-    def log_likelihoods_along(self, axis: int) -> np.ndarray:
+    def objectives_along(self, axis: int) -> np.ndarray:
         """Differences from one of the fits along the axis; a ValueError if these are to different data."""
         from_end = axis % self.log_likelihood.ndim - self.log_likelihood.ndim  # the data may have fewer batch axes
         if self.data.weights.ndim - 2 >= -from_end:
@@ -169,7 +173,8 @@ class MLEResult(FitResult):
                 remedy = "choose an axis along which only the starts differ"
                 raise ValueError(message("axis", "an axis of fits to the same data", axis, remedy))
         first = np.expand_dims(self.log_likelihood.argmax(axis=axis), axis)
-        return self.gain(self.measure[along(first, axis)])
+        other, cost = self.measure[along(first, axis)], self.penalty.value
+        return self.gain(other) - (cost(self.measure) - cost(other))
 
 
 def mle(
@@ -178,6 +183,7 @@ def mle(
     *,
     gate: Gate | str = identity,
     theta: Theta = DEFAULT_THETA,
+    penalty: Ridge = NO_PENALTY,
     tol: float = 1e-9,
     max_iter: int = 500,
     compression_tol: float = COMPRESSION_TOL,
@@ -209,6 +215,8 @@ def mle(
     gate : Gate, str or callable, default identity
         The map M.
     theta : Theta, default the cube of radius 10
+    penalty : Ridge, default none
+        Subtracted from the log-likelihood, here and in what is said above.
     tol : float, default 1e-9
         Positive.  A fit has converged when a full Newton step promises a gain of at most this many nats.
     max_iter : int, default 500
@@ -246,7 +254,7 @@ def mle(
     >>> bool(fit.converged), bool(fit.gain(truth) > 0.0)
     (True, True)
     """
-    gate = as_gate(gate)
+    gate, penalty = as_gate(gate), as_penalty(penalty)
     tol, compression_tol = (
         _as_positive(value, name) for value, name in ((tol, "tol"), (compression_tol, "compression_tol"))
     )
@@ -255,7 +263,7 @@ def mle(
     start = start.broadcast_to(shape)
 
     def run(points: WeightedPoints, start: MixingMeasure) -> MLEResult:
-        return _run(points, start, gate, theta, tol, max_iter)
+        return _run(points, start, (gate, theta, penalty), tol, max_iter)
 
     if isinstance(data, WeightedPoints):
         return run(data, start)
@@ -270,10 +278,10 @@ def _as_positive(value, name: str) -> float:
     return number
 
 
-def _run(data: WeightedPoints, start: MixingMeasure, gate: Gate, theta: Theta, tol, max_iter) -> MLEResult:
+def _run(data: WeightedPoints, start: MixingMeasure, model, tol, max_iter) -> MLEResult:
     """Fits that are done are replaced by waiting ones, so that a batch stays full."""
     shape, flat = start.batch_shape, start.reshape((-1,))
-    likelihood = Likelihood(data, flat, gate, theta)
+    likelihood, (gate, theta, penalty) = Likelihood(data, flat, *model), model
     n = len(flat.beta0)
     slots = min(n, max(1, BATCH_NODES // data.m))
     search = _Search(likelihood, data, shape, likelihood.vectors(flat), slots, tol, max_iter)
@@ -298,6 +306,7 @@ def _run(data: WeightedPoints, start: MixingMeasure, gate: Gate, theta: Theta, t
         at_bound=results["distance_to_bound"] <= 0.0,
         missing_classes=missing_classes(data, shape),
         theta=theta,
+        penalty=penalty,
         data=data,
         gate=gate,
         **results,
@@ -341,15 +350,17 @@ class _Search:
         self.size[index] = np.maximum(size, SMALLEST)
         #: Rounding error of a gradient's component: those below are no direction to follow.
         self.noise[index] = 4.0 * EPS * size / np.sqrt(weights.shape[-1])
-        self.held[index], self.radius[index], self.n_iter[index] = False, FIRST_RADIUS, 0
+        self.held[index], self.radius[index], self.n_iter[index] = self.likelihood.radii == 0.0, FIRST_RADIUS, 0
         self._differentiate(index, *self.likelihood.probabilities(self.v[index], fits))
 
     def _differentiate(self, index, gates, experts, g) -> None:
-        """Store the density, the gradient and the Hessian (along the paths of `move`) at the fits' coefficients."""
-        weights = self.weights[:, index]
-        gradient, v, slope = self.likelihood.scores(gates, experts, g, weights - self.totals[index] * g)
+        """Store the density, and the objective's gradient and Hessian (along the paths of `move`), at the fits."""
+        state = gates, experts, g, self.weights[:, index], self.totals[index]
+        gradient, hessian = self.likelihood.derivatives(*state)
+        if self.likelihood.penalised:
+            gradient -= self.likelihood.pull(self.v[index], self.fit[index])
+            hessian += self.likelihood.ridge
         self.g[:, index], self.gradient[index] = g, gradient
-        hessian = self.likelihood.hessian(gates, experts, weights, v, slope)
         self.likelihood.bend(gradient, hessian)
         self.hessian[index] = hessian
         self._decompose(index)
@@ -392,6 +403,9 @@ class _Search:
         old = self.g[:, index]
         fitted = self.totals[index] * old
         gained = _difference(g, old, self.weights[:, index] - fitted, fitted).sum(axis=(0, -1))
+        if self.likelihood.penalised:
+            change = new - self.v[index]  # the penalty is quadratic: its mean slope times the change
+            gained -= (change * self.likelihood.pull(self.v[index] + 0.5 * change, self.fit[index])).sum(axis=-1)
         with np.errstate(divide="ignore", invalid="ignore"):
             agreement = np.where(predicted > 0.0, gained / predicted, -1.0)
 
@@ -431,7 +445,7 @@ class _Search:
             self.n_iter[index],
             np.where(lost, "underflow", reason),
             *self._certificate(index),
-            (self.likelihood.radii - np.abs(v)).min(axis=-1),
+            np.where(self.likelihood.radii > 0.0, self.likelihood.radii - np.abs(v), np.inf).min(axis=-1),
         )
         self.ends[fit] = v
         for array, value in zip(self.results.values(), values, strict=True):

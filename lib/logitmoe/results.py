@@ -12,6 +12,7 @@ import numpy as np
 from .checks import as_count, as_number, broadcast_shapes, message
 from .data import WeightedPoints, select
 from .measure import MixingMeasure, Theta, as_measure, as_theta
+from .penalty import NO_PENALTY, Ridge
 
 __all__ = [
     "COMPRESSION_TOL", "FACE", "FitResult", "StoppingRule", "Trace", "along", "check_start", "missing_classes",
@@ -75,7 +76,7 @@ class FitResult:
     measure : MixingMeasure, batch shape (...)
         The fitted parameters, inside Theta.
     log_likelihood : ndarray, shape (...)
-        The log-likelihood (nats, of the whole sample) of ``measure``.
+        The log-likelihood (nats, of the whole sample) of ``measure``, without the penalty.
     n_iter : ndarray of int, shape (...)
         Iterations done.
     reason : ndarray of str, shape (...)
@@ -87,6 +88,8 @@ class FitResult:
         Classes without a sample.  Their intercepts run to the bound of Theta.
     theta : Theta
         The compact parameter set that the fit was held to.
+    penalty : Ridge
+        What was subtracted from the log-likelihood that was maximised.
     compression_error : ndarray, shape (...), or None
         For compressed data: estimated relative error of ``log_likelihood`` against the raw sample.
     nodes : ndarray of int, shape (...), or None
@@ -94,7 +97,7 @@ class FitResult:
     n_starts : int or None
         Of what :meth:`best` returns: the number of fits that it chose from.
     n_agree : ndarray of int, shape (...), or None
-        How many of those have a log-likelihood within 0.1 nats of the best, the best included.  If it is one of many,
+        How many of those have an ``objective`` within 0.1 nats of the best, the best included.  If it is one of many,
         there may be a better maximum still, or the fits stop too early: try more starts, and a smaller tolerance.
     """
 
@@ -105,6 +108,7 @@ class FitResult:
     at_bound: np.ndarray
     missing_classes: np.ndarray
     theta: Theta
+    penalty: Ridge = NO_PENALTY
     compression_error: np.ndarray | None = None
     nodes: np.ndarray | None = None
     n_starts: int | None = None
@@ -116,6 +120,11 @@ class FitResult:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} of {self.summary()}"
+
+    @property
+    def objective(self) -> np.ndarray:
+        """What was maximised, (...): the log-likelihood less the penalty."""
+        return self.log_likelihood - self.penalty.value(self.measure)
 
     @property
     def converged(self) -> np.ndarray:
@@ -147,7 +156,7 @@ class FitResult:
         return replace(self, **new)
 
     def best(self, axis: int = -1):
-        """Keep, along one batch axis (several starts, say), the fit with the highest log-likelihood.
+        """Keep, along one batch axis (several starts, say), the fit with the highest ``objective``.
 
         The result is without that axis; its ``n_starts`` and ``n_agree`` say how many fits there were and how many
         agree.  A ValueError if there is no such batch axis.
@@ -158,15 +167,15 @@ class FitResult:
             raise ValueError(message("axis", expected, axis, "pass a batch of fits to choose from"))
         if not shape[axis]:
             raise ValueError(message("axis", "an axis of at least one fit", f"shape {shape}", "begin with some starts"))
-        height = self.log_likelihoods_along(axis)
+        height = self.objectives_along(axis)
         winner = np.expand_dims(height.argmax(axis=axis), axis)
         agree = (height >= height.max(axis=axis, keepdims=True) - AGREEMENT).sum(axis=axis)
         index = tuple(np.squeeze(np.broadcast_to(i, winner.shape), axis=axis) for i in along(winner, axis))
         return replace(self[index], n_starts=shape[axis], n_agree=np.asarray(agree))
 
-    def log_likelihoods_along(self, axis: int) -> np.ndarray:
-        """Log-likelihoods, (...), up to a constant along the axis."""
-        return self.log_likelihood
+    def objectives_along(self, axis: int) -> np.ndarray:
+        """The ``objective``, (...), up to a constant along the axis."""
+        return self.objective
 
     def summary(self) -> str:
         """What happened, in words: one line per fact, fixed format; what to do about it is indented."""

@@ -7,11 +7,15 @@ masses times their coefficients, see :func:`.mle`.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from .data import WeightedPoints
 from .gates import Gate
 from .measure import MixingMeasure, Theta
+from .penalty import NO_PENALTY, Ridge
 from .results import FACE
 
 __all__ = ["TINY", "Likelihood"]
@@ -19,6 +23,8 @@ __all__ = ["TINY", "Likelihood"]
 #: Part of an atom's mass that one step leaves it at least.
 LEAST_MASS = 0.2
 EPS = np.finfo(float).eps
+#: Numbers in one array of derivatives beyond which points are taken in parts, and that a part then has.
+LARGE, CHUNK = 2**22, 2**16
 #: Density below which a class counts as this probable, so that its logarithm is finite.
 TINY = 1e-280
 
@@ -29,7 +35,9 @@ class Likelihood:
     Of the starts only k, K, d and the last gates are used.
     """
 
-    def __init__(self, data: WeightedPoints, start: MixingMeasure, gate: Gate, theta: Theta) -> None:
+    def __init__(
+        self, data: WeightedPoints, start: MixingMeasure, gate: Gate, theta: Theta, penalty: Ridge = NO_PENALTY
+    ) -> None:
         self.k, self.K, self.d, self.m = start.k, start.K, start.d, data.m
         x = data.points
         ones = np.ones((self.m, 1))
@@ -46,12 +54,21 @@ class Likelihood:
         self.is_mass = np.zeros(self.P, dtype=bool)
         self.is_mass[: self.gates * q : q] = True
         #: Products of the designs of two linear predictors: of two gates, of a gate and an expert, of two experts.
-        both = (gate_design, gate_design), (gate_design, expert_design), (expert_design, expert_design)
-        self.products = [(u[:, :, None] * v[:, None, :]).reshape(self.m, q * q) for u, v in both]
-        gate_radii = [theta.beta0] + self.d * [theta.beta1]
-        expert_radii = [theta.a] + self.d * [theta.b]
-        self.radii = np.array(self.gates * gate_radii + self.k * self.free * expert_radii)
+        size = max(self.A * self.K, 3 * q * q)
+        step = self.m if size * self.m <= LARGE else max(1, CHUNK // size)
+        self.parts = [slice(first, first + step) for first in range(0, self.m, step)]
+        self.products = self._products(self.parts[0]) if len(self.parts) == 1 else None
+        gate_radii, expert_radii = theta.radii(self.d)
+        self.radii = np.concatenate([np.tile(gate_radii, self.gates), np.tile(expert_radii, self.k * self.free)])
         self.last = np.concatenate([start.beta0[:, -1:], start.beta1[:, -1]], axis=-1)  # the last gates, (fits, q)
+        #: The penalty's Hessian (P, P); its gradient is that times the coefficients less what the last gates add.
+        self.penalised, weights = bool(penalty), np.diag(penalty.weights(self.d))
+        self.ridge, split = np.zeros((self.P, self.P)), self.gates * q
+        self.ridge[:split, :split] = np.kron(np.eye(self.gates) - 1.0 / self.k, weights)
+        of_classes = np.kron(np.eye(self.free) - 1.0 / self.K, weights)
+        self.ridge[split:, split:] = np.kron(np.eye(self.k), of_classes)
+        self.offset = np.zeros((len(self.last), self.P))
+        self.offset[:, :split] = np.tile(self.last @ weights / self.k, self.gates)
 
     def vectors(self, G: MixingMeasure) -> np.ndarray:
         """Coefficients (B, P) of a measure with batch shape (B,)."""
@@ -59,6 +76,38 @@ class Likelihood:
         experts = np.concatenate([G.a[..., None], G.b], axis=-1)[:, :, :-1]
         B, split = len(gate), self.gates * self.q
         return np.concatenate([gate.reshape(B, split), experts.reshape(B, self.P - split)], axis=-1)
+
+    def _products(self, part: slice) -> list[np.ndarray]:
+        """Products of the designs' columns at some points, (., q * q), as listed above."""
+        gate, expert = (design[part] for design in self.designs)
+        both = (gate, gate), (gate, expert), (expert, expert)
+        return [(u[:, :, None] * v[:, None, :]).reshape(len(u), self.q**2) for u, v in both]
+
+    def derivatives(self, gates, experts, g, weights, totals) -> tuple[np.ndarray, np.ndarray]:
+        """The gradient (B, P) and minus the Hessian (B, P, P) of the log-likelihood; weights (K, B, m), totals (B, m).
+
+        Of many points in parts that do not need much memory, on all cores, and summed in their order.
+        """
+
+        def of(part):
+            here = [array[..., part] for array in (gates, experts, g, weights, totals)]
+            g_part, w = here[2], here[3]
+            gradient, *rest = self.scores(*here[:3], w - here[4] * g_part, part)
+            return gradient, self.hessian(*here[:2], w, *rest, part)
+
+        if len(self.parts) == 1:
+            return of(self.parts[0])
+        gradient, hessian = 0.0, 0.0
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            for one, two in pool.map(of, self.parts):
+                gradient, hessian = gradient + one, hessian + two
+        return gradient, hessian
+
+    @property
+    def order(self) -> np.ndarray:
+        """Positions (P,) in v of the coordinates of :meth:`.MixingMeasure.to_vector`."""
+        gate, experts = (block.reshape(-1, self.q) for block in np.split(np.arange(self.P), [self.gates * self.q]))
+        return np.concatenate([part.ravel() for block in (gate, experts) for part in (block[:, 0], block[:, 1:])])
 
     def measure(self, v: np.ndarray, start: MixingMeasure) -> MixingMeasure:
         """The inverse of `vectors`, with the last gates of ``start``."""
@@ -83,7 +132,7 @@ class Likelihood:
         g = np.einsum("kbm,ksbm->sbm", gates, experts)
         return gates, experts, np.maximum(g, TINY)
 
-    def scores(self, gates, experts, g, residual):
+    def scores(self, gates, experts, g, residual, points=slice(None)):
         """The gradient (B, P), v and slope; residual = w - W g, (K, B, m).
 
         With r_is the posteriors, the derivatives v_a (A, K, B, m) of log g_s along the linear predictors are
@@ -103,10 +152,10 @@ class Likelihood:
         slope = np.einsum("sbm,asbm->abm", residual, v)
         gradient = np.empty((B, A, self.q))
         for part, design in ((slice(0, J), self.designs[0]), (slice(J, A), self.designs[1])):
-            gradient[:, part] = (slope[part] @ design).transpose(1, 0, 2)
+            gradient[:, part] = (slope[part] @ design[points]).transpose(1, 0, 2)
         return gradient.reshape(B, self.P), v, slope
 
-    def hessian(self, gates, experts, weights, v, slope) -> np.ndarray:
+    def hessian(self, gates, experts, weights, v, slope, points=slice(None)) -> np.ndarray:
         """Minus the Hessian (B, P, P), from what `scores` gives; weights = w, (K, B, m).
 
         With p_a for the probability (of a gate or of an expert's class) that belongs to the linear predictor a, minus
@@ -119,7 +168,7 @@ class Likelihood:
         """
         k, K, B, m = experts.shape
         J, T, A, q = self.gates, self.free, self.A, self.q
-        of_gates, mixed, of_experts = self.products
+        of_gates, mixed, of_experts = self.products or self._products(points)
         wv = weights * v
         p = np.concatenate([gates[:J], experts[:, :T].reshape(k * T, B, m)])
         hessian = np.empty((B, A, q, A, q))
@@ -148,6 +197,15 @@ class Likelihood:
             else:
                 put(a, a, block, of_experts)
         return hessian.reshape(B, self.P, self.P)
+
+    def pull(self, v: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """The gradient (B, P) of the penalty of the fits ``index`` at v."""
+        return v @ self.ridge - self.offset[index]
+
+    def minus_hessian(self, v: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Minus the Hessian (B, P, P) of the penalised log-likelihood of fits 0..B-1 at v; weights (K, B, m)."""
+        state = self.probabilities(v, np.arange(len(v)))
+        return self.derivatives(*state, weights, weights.sum(axis=0))[1] + self.ridge
 
     def growth(self, step: np.ndarray) -> np.ndarray:
         """The relative change (B, P), to first order, that a step makes in the mass of each coefficient's atom."""

@@ -36,7 +36,7 @@ class Squarem:
     kernel
         With ``em_map(fits)``, the next fits, which of them are stuck, and whose M-step failed; ``at(vectors, fits)``,
         fits to the same data at other parameters; and ``radii`` of the box, (P,).  Fits are indexed, and have
-        ``vectors`` (B, P) and ``log_likelihood`` (B,).
+        ``vectors`` (B, P) and ``objective`` (B,), the log-likelihood less the penalty.
     stopping : StoppingRule
     count : int
         Number of fits.
@@ -55,7 +55,7 @@ class Squarem:
         """One map of the fits ``active``: the next fits, which are stuck, which meet the rule, whose M-step failed."""
         phase, vectors = self.phase[active], fits.vectors
         begin, second, third = (np.flatnonzero(phase == i) for i in range(3))
-        self.origin[active[begin]], self.before[active[begin]] = vectors[begin], fits.log_likelihood[begin]
+        self.origin[active[begin]], self.before[active[begin]] = vectors[begin], fits.objective[begin]
         self.first[active[second]] = vectors[second]
         self.phase[active] = (phase + 1) % 3
         met, base = np.zeros(len(active), dtype=bool), fits
@@ -72,13 +72,13 @@ class Squarem:
         self.failed[active] = failed
         if third.size:
             stuck[third] = False
-            kept = new.log_likelihood[third] >= fits.log_likelihood[third]
+            kept = new.objective[third] >= fits.objective[third]
             if not kept.all():
                 new[third[~kept]] = fits[third[~kept]]
             self._adapt(active[third], length, kept)
             cycle, origin = active[third], self.origin[active[third]]
             step = np.maximum(np.abs(new.vectors[third] - origin), np.abs(self.first[cycle] - origin)).max(axis=1)
-            met[third] = self.stopping.met(self.before[cycle], new.log_likelihood[third], step)
+            met[third] = self.stopping.met(self.before[cycle], new.objective[third], step)
         return new, stuck, met, failed
 
     def _extrapolated(self, index: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

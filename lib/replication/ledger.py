@@ -18,7 +18,7 @@ from .verdicts import (
     Verdict,
 )
 
-__all__ = ["CLAIMS", "ICONS", "badge", "claim_rows", "object_rows"]
+__all__ = ["CLAIMS", "ICONS", "IMPLICATIONS", "badge", "claim_rows", "entry", "object_rows", "section"]
 
 #: A sign for each class of verdict, which goes before its words.
 ICONS = {
@@ -31,36 +31,50 @@ ICONS = {
     SUPPORTED: "▲",
     NOT_SUPPORTED: "▽",
 }
-#: What a reader of the paper knows it for: a name, the objects, and the beginning of the aspect if one is meant.
+#: What a reader of the paper knows it for: a name, the verdict whose finding says what came of it, and other verdicts,
+#: whose badges stand beside that one's where they differ.
 CLAIMS = (
-    ("Rate of the density", ("Proposition 2.2", "Proposition 4.3"), ""),
-    ("Identifiability", ("Proposition 2.1", "Proposition 4.2"), ""),
-    ("Rates in Regime 1", ("Theorem 3.1",), ""),
-    ("Rates in Regime 2", ("Proposition 3.2", "Theorem 3.3"), ""),
-    ("Modified gates", ("Theorem 4.4",), ""),
-    ("Table 1, as measured", ("Table 1",), "rates of the MLE"),
-    ("Figures of the simulations", ("Figure 1", "Figure 2", "Figure 3"), ""),
-    ("Practical implications", ("Implication 1", "Implication 2", "Implication 3"), ""),
+    ("Rate of the density", "Equation (4) and Proposition 2.2", ("Proposition 4.3",)),
+    ("Identifiability", "Proposition 2.1", ("Proposition 4.2, every gate",)),
+    ("Theorem 3.1: rates, Regime 1", "Theorem 3.1, rate", ("Theorem 3.1, three atoms, almost every truth",)),
+    ("Proposition 3.2, Theorem 3.3: Regime 2", "Theorem 3.3", ("Proposition 3.2",)),
+    ("Theorem 4.4: modified gates", "Theorem 4.4", ("Theorem 4.4, corrected, Regime 1",)),
+    ("Table 1, as measured", "Table 1, rates of the MLE as measured", ()),
+    ("Figure 1", "Figure 1", ()),
+    ("Figure 2", "Figure 2", ()),
+    ("Figure 3", "Figure 3", ()),
 )
+#: The practical advice, of which the landing page counts how much was supported.
+IMPLICATIONS = ("Implication 1", "Implication 2", "Implication 3")
 
 
 def badge(verdict: Verdict) -> str:
-    """The sign and the words of the verdict's class, as a link to its box."""
-    return f"{ICONS[verdict.verdict]} {{ref}}`{verdict.verdict} <{verdict.anchor}>`"
+    """The verdict's badge, a link to its box: a role of the book's own."""
+    return f"{{verdict}}`{verdict.anchor}`"
 
 
 def claim_rows(verdicts: Iterable[Verdict]) -> list[list[str]]:
-    """One row for each of the :data:`CLAIMS`: its name, and a line for each verdict with its badge and finding."""
-    verdicts, rows = list(verdicts), []
-    for name, items, aspect in CLAIMS:
-        chosen = [v for item in items for v in verdicts if item in v.items and v.aspect.startswith(aspect)]
-        lines = [f"{v.title}: {badge(v)}. {v.finding}" for v in dict.fromkeys(chosen)]
-        rows.append([name, "<br>".join(lines) or "no verdict"])
+    """The rows of the landing page: for each of the :data:`CLAIMS` its name, badges and finding, and the implications.
+
+    Raises KeyError if a verdict is missing: the book is then not complete.
+    """
+    by_title = {v.title: v for v in verdicts}
+    rows = []
+    for name, headline, others in CLAIMS:
+        chosen = [by_title[title] for title in (headline, *others)]
+        first = {v.verdict: v for v in reversed(chosen)}
+        badges = [badge(first[kind]) for kind in dict.fromkeys(v.verdict for v in chosen)]
+        rows.append([name, " ".join(badges), chosen[0].finding])
+    advice = [by_title[title] for title in IMPLICATIONS]
+    kinds = {v.verdict: v for v in reversed(advice)}
+    count = sum(v.verdict == SUPPORTED for v in advice)
+    finding = f"{count} of the {len(advice)} practical implications were supported by our experiments."
+    rows.append(["Practical implications", " ".join(map(badge, kinds.values())), finding])
     return rows
 
 
 def object_rows(verdicts: Iterable[Verdict], objects: Sequence[str] = NUMBERED) -> list[list[str]]:
-    """One row for each object and aspect, in the order of `objects`: name, badge, finding.
+    """One row for each object and aspect, in the order of `objects`: name, badge, finding, section.
 
     Parameters
     ----------
@@ -70,7 +84,7 @@ def object_rows(verdicts: Iterable[Verdict], objects: Sequence[str] = NUMBERED) 
 
     Returns
     -------
-    list of [str, str, str]
+    list of [str, str, str, str]
 
     Raises
     ------
@@ -82,7 +96,24 @@ def object_rows(verdicts: Iterable[Verdict], objects: Sequence[str] = NUMBERED) 
         if name not in CATALOGUE:
             raise ValueError(f"objects: expected names of CATALOGUE, got {name!r}; spell them as there")
         chosen = [v for v in verdicts if name in v.items]
-        rows += [[f"{name}, {v.aspect}" if v.aspect else name, badge(v), v.finding] for v in chosen]
+        rows += [[f"{name}, {v.aspect}" if v.aspect else name, badge(v), v.finding, section(v)] for v in chosen]
         if not chosen:
-            rows.append([name, "no verdict", ""])
+            rows.append([name, "no verdict", "", ""])
     return rows
+
+
+def section(verdict: Verdict) -> str:
+    """A link to the section that has the evidence, by its number."""
+    return f"{{numref}}`{verdict.where}`" if verdict.where else ""
+
+
+def entry(verdict: Verdict) -> str:
+    """All that a verdict says, in a box of the page that opens."""
+    lines = [f":::{{dropdown}} {verdict.title}: {verdict.verdict}", f"{badge(verdict)} {verdict.finding}"]
+    lines.append(f"*Claim.* {verdict.claim}")
+    if verdict.reading:
+        lines.append(f"*Reading.* {verdict.reading}")
+    lines.append(f"*Evidence.* {verdict.evidence}")
+    if verdict.where:
+        lines.append(f"*Where.* {section(verdict)}")
+    return "\n\n".join([*lines, ":::"])

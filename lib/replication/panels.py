@@ -86,6 +86,12 @@ class Panel:
         Standard deviation of the Gaussian start around the truth. Not in the paper ("small").
     split_mass : bool
         Whether several atoms that start at one true atom share its mass, or have all of it each. Not in the paper.
+    start_draws : {"free", "cell", "function"}
+        One normal number for each parameter (the paper does not say otherwise); the same numbers for all atoms that
+        start at one true atom; or one number for each atom's gate and one for its expert, times n^-0.083, as in an
+        author's public code for a related model (the package meteoritsSim).
+    start_number : int
+        Starts of different numbers are independent: for the best of several starts.
     stopping : StoppingRule
         The paper gives 1e-6 and 2,000 iterations, and not the quantity whose change is compared with 1e-6.
     gauge : str
@@ -119,6 +125,8 @@ class Panel:
     data_gate: Gate | None = None
     start_sd: float = 0.05
     split_mass: bool = True
+    start_draws: str = "free"
+    start_number: int = 0
     stopping: StoppingRule = field(default_factory=StoppingRule)
     gauge: str = "as_is"
     theta: Theta = DEFAULT_THETA
@@ -155,6 +163,9 @@ class Panel:
         if not isinstance(self.split_mass, (bool, np.bool_)):
             raise TypeError(message("split_mass", "True or False", f"{self.split_mass!r}", "choose one"))
         put("split_mass", bool(self.split_mass))
+        if self.start_draws not in ("free", "cell", "function"):
+            refuse("start_draws", "'free', 'cell' or 'function'", "use one of these")
+        put("start_number", as_count(self.start_number, "start_number", minimum=0))
         if self.gauge not in (*GAUGES, "infimum"):
             refuse("gauge", f"one of {', '.join(GAUGES)}, infimum", "use one of these")
         if self.design not in ("random", "grid"):
@@ -210,7 +221,7 @@ class Panel:
         The gauge and the reported line are left out: they only decide how the fits are read.
         """
         out = {name: getattr(self, name) for name in ("name", "k", "replications", "start_sd", "split_mass")}
-        out |= {name: getattr(self, name) for name in ("design", "seed", "order")}
+        out |= {name: getattr(self, name) for name in ("start_draws", "start_number", "design", "seed", "order")}
         out |= {"sizes": list(self.sizes), "checkpoints": list(self.checkpoints)}
         out |= {"truth": {letter: getattr(self.truth, letter).tolist() for letter in FIELDS}}
         out |= {"stopping": asdict(self.stopping), "theta": asdict(self.theta)}
@@ -225,7 +236,7 @@ class Panel:
         return [(n, r) for r in range(self.replications) for n in self.sizes]
 
     def stream(self, n: int, replication: int, kind: int) -> np.random.Generator:
-        """The random stream of one sample (kind 0) or start (kind 1): it depends on nothing but these and the seed."""
+        """The random stream of a sample (kind 0) or start (kind 1 + its number): these and the seed decide it."""
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(n, replication, kind)))
 
     def sample(self, n: int, replication: int) -> tuple[np.ndarray, np.ndarray]:

@@ -45,6 +45,8 @@ __all__ = [
 
 #: Samples that are drawn and fitted together: what one task of the executor does.
 CHUNK = 400
+#: Power of n in the standard deviation of starts drawn "function" by function, see :class:`.Panel`.
+SIBLING_POWER = -0.083
 #: What the samples and their division into chunks depend on, of the fields of :meth:`.Panel.record`.
 OF_THE_SAMPLES = ("truth", "sizes", "replications", "data_gate", "design", "seed", "order")
 
@@ -211,16 +213,29 @@ def fitted_alike(panels: list[Panel], rules: bool = False) -> list[list[int]]:
 
 def starting_points(panels: list[Panel], units: list[tuple[int, int]]) -> MixingMeasure:
     """The starts of panels that are fitted alike, (P, U): those of `near_truth`, with each stream read once."""
-    truth, k, cells, noise = panels[0].truth, panels[0].k, [], []
-    for n, r in units:
-        rng = panels[0].stream(n, r, START)
-        cells.append(random_cells(k, truth.k, rng))
-        noise.append(standard_noise(truth, (k,), rng))
-    cells, noise = np.stack(cells), [np.stack(values) for values in zip(*noise, strict=True)]
-    return MixingMeasure.stack(
-        starts_from_noise(truth, cells, noise, sd=panel.start_sd, split_mass=panel.split_mass, theta=panel.theta)
-        for panel in panels
-    )
+    truth, k = panels[0].truth, panels[0].k
+    n = np.array([n for n, _ in units])
+    drawn = {}
+    for number in {panel.start_number for panel in panels}:
+        cells, noise = [], []
+        for unit in units:
+            rng = panels[0].stream(*unit, START + number)
+            cells.append(random_cells(k, truth.k, rng))
+            noise.append(standard_noise(truth, (k,), rng))
+        drawn[number] = np.stack(cells), [np.stack(values) for values in zip(*noise, strict=True)]
+    starts = []
+    for panel in panels:
+        cells, noise = drawn[panel.start_number]
+        if panel.start_draws == "cell":
+            first = (cells[:, :, None] == cells[:, None, :]).argmax(axis=2)
+            noise = [value[np.arange(n.size)[:, None], first] for value in noise]
+        elif panel.start_draws == "function":
+            gate, expert = (v * n[:, None] ** SIBLING_POWER for v in (noise[0], noise[1][..., 0]))
+            parts = (gate, gate[..., None], expert[..., None], expert[..., None, None])
+            noise = [np.broadcast_to(part, value.shape) for part, value in zip(parts, noise, strict=True)]
+        options = {"sd": panel.start_sd, "split_mass": panel.split_mass, "theta": panel.theta}
+        starts.append(starts_from_noise(truth, cells, noise, **options))
+    return MixingMeasure.stack(starts)
 
 
 def _follow(panel: Panel, data: WeightedPoints | ChebyshevMoments, start: MixingMeasure) -> dict[str, np.ndarray]:

@@ -4,22 +4,11 @@
 """
 
 import json
-import os
 import re
-import shutil
-from pathlib import Path
 
 import pytest
+from pages import HTML, PAGES
 
-HTML = Path(__file__).resolve().parents[2] / "_build" / "html"
-PAGES = sorted(
-    path.relative_to(HTML).as_posix() for path in HTML.rglob("*.html") if "_static" not in path.parts
-)
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage"
-).split()
 WIDTHS = (1280, 390)  # pixels: a laptop, a phone
 
 # A font wider than any that a machine is likely to show the pages in: the layout must not depend on the fonts.
@@ -69,36 +58,6 @@ const innermost = wide.filter(e => !wide.some(other => e !== other && e.contains
 const named = innermost.map(e => e.tagName + "." + e.className + ": " + e.textContent.trim().slice(0, 60));
 return named.length ? named.slice(0, 5) : ["(no single element found)"];
 """
-
-
-def unavailable(reason):
-    """Skip, or fail where the tests must not be skipped."""
-    if os.environ.get("CI", "").lower() in ("1", "true"):
-        pytest.fail(f"{reason} (a failure because CI is set)")
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
-    driver = shutil.which("chromedriver")
-    if not chromium or not driver:
-        unavailable(
-            "Chromium or chromedriver is not installed (Debian: apt install chromium chromium-driver)"
-        )
-    if not PAGES:
-        unavailable("the book is not built: run `make book` first")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    chrome.set_script_timeout(60)
-    yield chrome
-    chrome.quit()
 
 
 def set_width(browser, width):

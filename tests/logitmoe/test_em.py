@@ -24,7 +24,6 @@ from logitmoe import (
 )
 from logitmoe.em_algorithm import EMResult, e_step, m_step
 from logitmoe.gates import as_gate
-from logitmoe.measure import DEFAULT_THETA
 from replication.starts import cells_in_turn, near_truth, random_cells
 
 TRUTH = MixingMeasure([1.0, 0.0], [[3.0], [0.0]], [[-1.0, 0.0], [1.0, 0.0]], [[[2.0], [0.0]], [[-1.0], [0.0]]])
@@ -136,12 +135,12 @@ def test_compressed_fits_get_the_order_they_need():
     x, y = draw(steep, 20_000, 6)
     moments = compress(x, y, 2, p=96)
     start = MixingMeasure.stack([steep, TRUTH])
-    result = em(moments, start, stopping=StoppingRule("absolute", 0.0, 3), compression_tol=1e-9)
+    result = em(moments, start, stopping=StoppingRule("absolute", 0.0, 3))
     assert (result.compression_error <= 1e-9).all()
     assert result.nodes[0] > 32
     raw = log_likelihood(result.measure, WeightedPoints.from_labels(x, y, 2))
     np.testing.assert_allclose(result.log_likelihood, raw, rtol=2e-9)
-    alone = em(moments, start[0], stopping=StoppingRule("absolute", 0.0, 3), compression_tol=1e-9)
+    alone = em(moments, start[0], stopping=StoppingRule("absolute", 0.0, 3))
     assert alone.measure.allclose(result.measure[0], atol=1e-12)
 
 
@@ -342,9 +341,10 @@ def test_extreme_parameters_stay_finite():
     assert np.isfinite(path).all() and (np.diff(path) >= -1e-12 * np.abs(path[:-1])).all()
 
 
-def test_fit_says_whether_its_starts_agree():
+def test_the_best_says_whether_the_starts_agree():
     x, y = draw(CLEAR, 400, 62, -3.0, 3.0)
-    one = fit(x, y, 1, rng=np.random.default_rng(63), starts=6)  # concave: one maximum
+    data, none = WeightedPoints.from_labels(x, y), np.random.default_rng(63)
+    one = em(data, random_start(1, 2, 1, none, size=6)).best()  # concave: one maximum
     assert one.n_starts == one.n_agree == 6
     assert "starts: 6; within 0.1 nats of the best: 6, itself included" in one.summary()
     assert one.summary().startswith("1 fit, 1 expert, 2 classes, fitted to the points\n")
@@ -353,15 +353,6 @@ def test_fit_says_whether_its_starts_agree():
     two = em(WeightedPoints.from_labels(x, y), start, stopping=StoppingRule("absolute", 1e-9, 1)).best()
     assert two.n_agree < 6
     assert f"starts: 6; within 0.1 nats of the best: {two.n_agree}, itself included" in two.summary()
-
-
-def test_covariates_of_any_size_are_fitted_and_large_ones_warned_of():
-    x, y = draw(TRUTH, 300, 82)
-    with pytest.warns(UserWarning, match="x: expected covariates of order one, got values up to"):
-        result = fit(1e6 * x, y, 2, rng=np.random.default_rng(83), starts=3)
-    assert np.isfinite(result.log_likelihood)
-    assert DEFAULT_THETA.contains(result.measure)
-    assert repr(result).startswith("EMResult of 1 fit, 2 experts, 2 classes")
 
 
 def test_one_expert_is_a_multinomial_logit():
@@ -473,55 +464,25 @@ def test_starts_are_held_to_theta_and_reproducible():
     assert again.allclose(wide, atol=0.0)
 
 
-def test_fit_raw_and_compressed():
+def test_raw_and_compressed():
     x, y = draw(CLEAR, 6_000, 80, -3.0, 3.0)
     start = random_start(2, 2, 1, np.random.default_rng(81), size=4)
-    results = [
-        em(WeightedPoints.from_labels(x, y), start).best(),
-        fit(x, y, 2, rng=np.random.default_rng(81), starts=4),
-    ]
+    moments = compress(x, y, 2, domain=(float(x.min()), float(x.max())), p=256)
+    results = [em(data, start).best() for data in (WeightedPoints.from_labels(x, y), moments)]
     assert all(isinstance(r, EMResult) and r.log_likelihood.shape == () for r in results)
     assert results[0].nodes is None and results[1].nodes is not None
     assert results[0].log_likelihood == pytest.approx(results[1].log_likelihood, rel=1e-8)
     assert "2 classes, fitted to the points\n" in results[0].summary()
     assert f"2 classes, fitted on {results[1].nodes} Chebyshev nodes\n" in results[1].summary()
-    assert fit(x[:10], y[:10], 2, rng=np.random.default_rng(0)).nodes is None
 
 
-def test_fit_takes_more_nodes_and_then_the_points_only_where_it_must(monkeypatch):
+def test_too_few_nodes_are_said():
     x, y = draw(CLEAR, 6_000, 84, -8.0, 8.0)  # on this interval its slopes need hundreds of nodes
-    data, fitted = WeightedPoints.from_labels(x, y, 2), []
-
-    def run(limit, max_iter=3_000):
-        monkeypatch.setattr("logitmoe.fitting.COMPRESS_ORDER", limit)
-
-        def spy(data, start, **options):
-            fitted.append((type(data), start.batch_shape))
-            return em(data, start, stopping=StoppingRule("absolute", 1e-6, max_iter), **options)
-
-        monkeypatch.setattr("logitmoe.fitting.em", spy)
-        return fit(x, y, 2, rng=np.random.default_rng(85), starts=4)
-
-    nodes = run(512)
-    assert fitted == [(ChebyshevMoments, (4,))]
-    assert nodes.nodes > 128 and nodes.compression_error < 1e-9
-    assert nodes.log_likelihood == pytest.approx(log_likelihood(nodes.measure, data), rel=1e-9)
-
-    # Two starts end in a flatter maximum, for which fewer nodes would do: the best of the others wins.
-    fitted.clear()
-    mixed = run(288)
-    assert fitted == [(ChebyshevMoments, (4,)), (WeightedPoints, (2,))]
-    assert mixed.nodes == 0 and mixed.compression_error == 0.0 and "fitted to the points\n" in mixed.summary()
-    assert mixed.log_likelihood == pytest.approx(nodes.log_likelihood, rel=1e-8)
-    assert mixed.n_agree == nodes.n_agree == 2
-
-    brief, rule = run(32, 10), StoppingRule("absolute", 1e-6, 10)
+    rule = StoppingRule("absolute", 1e-6, 10)
     start = random_start(2, 2, 1, np.random.default_rng(85), size=4)
-    assert brief.nodes == 0 and brief.measure.allclose(em(data, start, stopping=rule).best().measure, atol=0.0)
     few = em(compress(x, y, 2, domain=(float(x.min()), float(x.max())), p=32), start, stopping=rule).best()
     assert "fitted on 32 Chebyshev nodes\n" in few.summary()  # as asked for, but it says so
     assert "1 with an estimated relative compression error up to" in few.summary()
-    assert "compression error" not in brief.summary() + nodes.summary()
 
 
 # Bad input
@@ -540,7 +501,7 @@ DATA = WeightedPoints.from_labels([0.1, 0.4, 0.6, 0.9], [1, 2, 1, 2], 2)
         (dict(gate="relu"), ValueError, "gate"),
         (dict(gate="log_abs", data=WeightedPoints.from_labels([0.0, 0.5], [1, 2], 2)), ValueError, "log_abs"),
         (dict(trace=True), ValueError, "trace: expected None"),
-        (dict(compression_tol="small"), TypeError, "compression_tol"),
+        (dict(penalty=0.1), TypeError, "penalty: expected a Ridge"),
         (
             dict(start=random_start(2, 3, 1, np.random.default_rng(0))),
             ValueError,
@@ -594,7 +555,7 @@ def test_bad_starts():
     with pytest.raises(ValueError, match="^y: expected 3 labels, one for each row of x, got 2; drop or add samples"):
         fit([0.1, 0.2, 0.3], [1, 2], 2, rng=rng)
     with pytest.raises(ValueError, match="^K: expected an integer of at least 2, got 1; "):  # not the labels
-        fit([0.1, 0.2, 0.3], [1, 2, 1], 2, K=1, rng=rng)
+        WeightedPoints.from_labels([0.1, 0.2, 0.3], [1, 2, 1], K=1)
 
 
 def test_eight_thousand_fits_need_little_memory():

@@ -9,18 +9,29 @@ from hypothesis import strategies as st
 from logitmoe import (
     GATES,
     MixingMeasure,
+    Ridge,
+    Theta,
     WeightedPoints,
     covariance,
     density,
     fisher_information,
+    log_likelihood,
     mle,
+    random_start,
     sample,
     sample_design,
     standard_errors,
     uniform_design,
 )
 from logitmoe.gates import power
-from logitmoe.information import density_jacobian, fisher_root, numerical_rank, score
+from logitmoe.information import (
+    density_jacobian,
+    fisher_root,
+    numerical_rank,
+    observed_information,
+    score,
+    score_products,
+)
 from replication import taylor
 from replication.pairs import constant_split, swap_diagonal
 from replication.paper import TABLE_2, TABLE_3
@@ -308,3 +319,114 @@ def test_taylor_functions_of_first_order_span_the_scores(K, d, gate):
     coefficients, *_ = np.linalg.lstsq(functions, derivatives, rcond=1e-12)
     np.testing.assert_allclose(functions @ coefficients, derivatives, atol=1e-11)
     assert len(terms) == derivatives.shape[1]
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Of a sample, and with a penalty
+
+
+def fitted(penalty, seed=0, n=400, theta=None):
+    """A sample with K = 3, d = 2, and the mode for two experts."""
+    rng = np.random.default_rng(seed)
+    truth = random_start(2, 3, 2, rng, sd=1.5)
+    data = WeightedPoints.from_labels(*sample(truth, n, rng, covariates=rng.normal(size=(n, 2))), 3)
+    theta = Theta.cube(1e4) if theta is None else theta
+    return data, mle(data, theta.clip(truth.in_gauge("last")), theta=theta, penalty=penalty).measure
+
+
+@pytest.mark.parametrize("penalty", [Ridge(), Ridge(0.5, 0.1)])
+def test_the_observed_information_is_the_second_difference_of_the_objective(penalty):
+    data, G = fitted(Ridge(0.5, 0.1))
+    shifted, v, h = G.translate(0.3, -1.0), G.to_vector(), 1e-3
+    H = observed_information(shifted, data, penalty=penalty)  # in no particular gauge
+
+    def objective(w):
+        M = MixingMeasure.from_vector(w, 2, 3, 2)
+        return float(log_likelihood(M, data) - penalty.value(M))
+
+    steps = h * np.eye(v.size)
+    for p, q in [(0, 0), (0, 1), (1, 4), (2, 9), (3, 3), (4, 6), (8, 10), (7, 14), (14, 14)]:
+        s, t = steps[p], steps[q]
+        second = objective(v + s + t) - objective(v + s - t) - objective(v - s + t) + objective(v - s - t)
+        assert -second / (4 * h * h) == pytest.approx(H[p, q], rel=1e-3, abs=1e-3)
+
+
+def test_expected_observed_and_sandwich_agree_where_the_model_is_right():
+    rng = np.random.default_rng(3)
+    points = rng.normal(size=(50, 2))
+    truth = random_start(2, 3, 2, rng, sd=1.5)
+    data = WeightedPoints(points, 1e4 * density(truth, points))  # a sample that is its own expectation
+    kinds = [covariance(truth, data, kind=kind) for kind in ("expected", "observed", "sandwich")]
+    np.testing.assert_allclose(kinds[1], kinds[0], rtol=1e-6, atol=1e-9 * np.abs(kinds[0]).max())
+    np.testing.assert_allclose(kinds[2], kinds[0], rtol=1e-6, atol=1e-9 * np.abs(kinds[0]).max())
+    by_design = covariance(truth, sample_design(points), n=data.total)
+    np.testing.assert_allclose(by_design, kinds[0], rtol=1e-8)
+    halves = [WeightedPoints(data.points, data.weights / 2) for _ in range(2)]
+    pooled = WeightedPoints.from_labels(*sample(truth, 9_000, rng, covariates=rng.normal(size=(9_000, 2))), 3)
+    np.testing.assert_allclose(sum(score_products(truth, half) for half in halves), score_products(truth, data))
+    parts = [WeightedPoints(pooled.points[i::2], pooled.weights[:, i::2]) for i in range(2)]
+    total = score_products(truth, pooled)  # of more than one block
+    np.testing.assert_allclose(sum(score_products(truth, part) for part in parts), total, atol=1e-8 * total.max())
+
+
+def test_the_sandwich_is_robust_to_rows_that_are_repeated():
+    data, G = fitted(Ridge(0.5, 0.1))
+    twice = WeightedPoints(data.points, 2.0 * data.weights)
+    one, two = (standard_errors(G, d, kind="observed") for d in (data, twice))
+    np.testing.assert_allclose(two, one / np.sqrt(2.0), rtol=1e-10)
+    wrong = WeightedPoints(data.points, np.abs(np.random.default_rng(0).normal(size=data.weights.shape)))
+    assert not np.allclose(standard_errors(G, wrong), standard_errors(G, wrong, kind="sandwich"), rtol=0.1)
+
+
+@pytest.mark.parametrize("kind", ["expected", "observed"])
+def test_the_penalty_is_part_of_the_information(kind):
+    penalty = Ridge(0.5, 0.1)
+    data, G = fitted(penalty)
+    V, plain = (covariance(G, data, kind=kind, penalty=p) for p in (penalty, Ridge()))
+    difference = np.linalg.inv(V) - np.linalg.inv(plain)
+    zero = MixingMeasure.from_vector(0.0 * G.to_vector(), 2, 3, 2)
+    nothing = WeightedPoints(data.points, 0.0 * data.weights)
+    ridge = observed_information(zero, nothing, penalty=penalty)
+    np.testing.assert_allclose(difference, ridge, atol=1e-7 * np.abs(np.linalg.inv(V)).max())
+    rng = np.random.default_rng(0)
+    for v in rng.normal(size=(5, 15)):  # the quadratic form is the penalty
+        assert v @ ridge @ v / 2 == pytest.approx(float(penalty.value(MixingMeasure.from_vector(v, 2, 3, 2))))
+
+
+def test_a_penalty_identifies_what_the_data_do_not():
+    doubled = fitted(Ridge(0.5, 0.1))[1].split(0)
+    data, _ = fitted(Ridge(0.5, 0.1))
+    assert np.isinf(standard_errors(doubled, data)).any()
+    assert np.isfinite(standard_errors(doubled, data, penalty=Ridge(0.5, 0.1))).all()
+    with pytest.raises(ValueError, match="G: expected a nonsingular information, got rank .* of 24: along"):
+        covariance(doubled, data, kind="observed")
+
+
+@pytest.mark.parametrize("kind", ["expected", "observed", "sandwich"])
+def test_parameters_on_the_boundary_are_not_estimated(kind):
+    theta = Theta(50.0, 50.0, 50.0, 0.6)
+    data, G = fitted(Ridge(), theta=theta)
+    names, touching = G.parameter_names(2, 3, 2), theta.touching(G)
+    assert 0 < len(touching) < 8
+    sd, without = (standard_errors(G, data, kind=kind, theta=t) for t in (theta, None))
+    at = np.isin(names, touching)
+    assert np.isinf(sd[at]).all() and np.isfinite(sd[~at]).all() and np.isfinite(without).all()
+    assert (sd[~at] <= without[~at] * (1 + 1e-9)).all() or kind == "sandwich"
+    V = covariance(G, data, kind=kind, theta=theta)
+    np.testing.assert_allclose(np.sqrt(np.diagonal(V)), sd)
+    if kind == "expected":
+        J = np.linalg.inv(covariance(G, data))
+        np.testing.assert_allclose(V[np.ix_(~at, ~at)], np.linalg.inv(J[np.ix_(~at, ~at)]), rtol=1e-6)
+
+
+def test_wrong_input_with_a_sample():
+    data, G = fitted(Ridge(0.5, 0.1))
+    for call, error, match in (
+        (lambda: covariance(G, data, kind="bootstrap"), ValueError, "kind: expected 'expected', 'observed' or"),
+        (lambda: covariance(G, sample_design(data.points), kind="observed"), TypeError, "data: expected a Weighted"),
+        (lambda: standard_errors(G, data, penalty=1.0), TypeError, "penalty: expected a Ridge"),
+        (lambda: standard_errors(G, data, theta=1.0), TypeError, "theta: expected a Theta"),
+        (lambda: observed_information(TABLE_2, data), ValueError, "G: expected K = 3 and d = 2"),
+    ):
+        with pytest.raises(error, match=match):
+            call()

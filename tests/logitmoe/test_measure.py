@@ -540,8 +540,8 @@ def test_theta_radius_not_a_finite_number(radius, error):
 
 
 def test_theta_radius_of_several():
-    with pytest.raises(ValueError, match=r"^b: expected 0 axes, got shape \(2,\)"):
-        Theta(1, 1, 1, [1, 2])
+    with pytest.raises(ValueError, match=r"^a: expected 0 axes, got shape \(2,\)"):
+        Theta(1, 1, [1, 2], 1)
 
 
 # -- shared checks ---------------------------------------------------------------------------------------------

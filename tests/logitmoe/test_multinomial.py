@@ -80,9 +80,7 @@ def solve(coefficients, targets, design, radii, certify=False):
         multinomial.Logit.at(coefficients, design),
         targets,
         totals,
-        design,
-        multinomial.second_moments(design),
-        radii,
+        multinomial.Setting(design, radii, np.zeros(len(radii)), len(targets)),
         totals.sum(axis=-1),
         certify,
     )

@@ -517,3 +517,50 @@ def test_voronoi_loss_of_a_result_is_that_of_its_measures():
     assert path.shape == (3, 4, 5)
     assert np.array_equal(path[..., 0], voronoi_loss(result.path[..., 0], TABLE_2))
     assert isinstance(result.panel, Panel) and result.sizes.tolist() == [300, 500, 900]
+
+
+# -- starts of other kinds -----------------------------------------------------------------------------------
+
+
+def starts_of(**change):
+    panel = replace(SMALL, k=4, **change)
+    units = panel.units()
+    return runner.starting_points([panel], units)[0], units
+
+
+def test_atoms_of_a_cell_may_share_their_draw():
+    free, units = starts_of()
+    shared, _ = starts_of(start_draws="cell")
+    for u, (n, r) in enumerate(units):
+        cells = runner.random_cells(4, 2, SMALL.stream(n, r, START))
+        for cell in (0, 1):
+            inside = np.flatnonzero(cells == cell)
+            assert (shared.a[u][inside] == free.a[u][inside[0]]).all()
+            assert (shared.beta1[u][inside] == free.beta1[u][inside[0]]).all()
+
+
+def test_starts_with_one_draw_for_each_function():
+    start, units = starts_of(start_draws="function", split_mass=False)
+    free, _ = starts_of(split_mass=False)
+    for u, (n, r) in enumerate(units):
+        cells = runner.random_cells(4, 2, SMALL.stream(n, r, START))
+        gate = start.beta0[u] - TABLE_2.beta0[cells]
+        assert gate == pytest.approx(start.beta1[u, :, 0] - TABLE_2.beta1[cells, 0])
+        assert gate == pytest.approx((free.beta0[u] - TABLE_2.beta0[cells]) * n**-0.083)
+        expert = start.a[u, :, 0] - TABLE_2.a[cells, 0]
+        assert expert == pytest.approx(start.b[u, :, 0, 0] - TABLE_2.b[cells, 0, 0])
+        assert (start.a[u, :, -1] == 0.0).all() and (start.b[u, :, -1] == 0.0).all()
+
+
+def test_starts_of_another_number_are_others_from_the_same_sample():
+    one, other = SMALL, replace(SMALL, name="other", start_number=1)
+    first, second = run_panels([one, other], executor=SERIAL)
+    alone = run_panel(other, executor=SERIAL)
+    assert (first.path.a[..., 0, :, :] != second.path.a[..., 0, :, :])[..., 0].all()
+    np.testing.assert_allclose(second.loss().total, alone.loss().total, rtol=1e-9)
+
+
+@pytest.mark.parametrize("change", [{"start_draws": "all"}, {"start_number": -1}])
+def test_bad_starts_are_refused(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        replace(SMALL, **change)

@@ -149,6 +149,8 @@ def test_determined_by_the_seed_and_the_first_replicates_by_no_others(method, n)
     np.testing.assert_array_equal(data.weights, again.weights)
     np.testing.assert_allclose(data.weights[:3], fewer.weights, rtol=1e-9, atol=1e-9 * n)
     assert (draw(TABLE_2, n, rng(2), size=40, **options).weights != data.weights).any()
+    several, few = (draw(TABLE_2, [n, 2 * n], rng(1), size=size, **options) for size in (40, 3))
+    np.testing.assert_allclose(several.weights[1, :3], few.weights[1], rtol=1e-9, atol=1e-9 * n)  # a stream for each n
     generator = rng(1)
     first, second = (draw(TABLE_2, n, generator, **options).weights for _ in range(2))
     assert (first != second).any()

@@ -1,110 +1,60 @@
-"""What a choice of protocol does to a figure of the paper: stopping rules from one run, and lines with their noise.
+"""What a choice of protocol does to a figure of the paper: the settings that are tried, and their pools of losses.
 
 EM has no memory: the fits that different stopping rules give to one sample and one start lie on one path.
-:func:`run_rules` follows the path once and reads off where each rule stops. :func:`fit_lines` fits the log-log lines of
-many settings at once, with a bootstrap, and :class:`Lines` says which of them have a reported line within their noise.
+:func:`run_rules` follows the path once and reads off where each rule stops. :func:`loss_in` computes the loss in each
+gauge, and :func:`pools` keeps the losses of a whole grid of settings, which :mod:`replication.experiments` compares
+with the printed lines.
 """
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 
+import matplotlib.pyplot as plt
 import numpy as np
 
-from logitmoe.checks import as_count, as_float_array, message
+from logitmoe.checks import as_float_array, message
 from logitmoe.compression import ChebyshevMoments, compress
 from logitmoe.em_algorithm import em
-from logitmoe.losses import voronoi_cells
+from logitmoe.losses import voronoi_cells, voronoi_loss
 from logitmoe.measure import FIELDS, MixingMeasure
 from logitmoe.results import COMPRESSION_TOL, StoppingRule
 
-from ..lines import Replicates
-from ..panels import Panel, PanelResult, ReportedLine
-from ..runner import assemble, fitted_alike, run_chunks, starting_points
+from ..experiments import Comparison, compare, false_alarms, pool_sizes
+from ..panels import Panel, PanelResult
+from ..runner import assemble, fitted_alike, run_chunks, run_panels, starting_points
+from ..show import COLOURS, figure
 
 __all__ = [
-    "Lines",
-    "fit_lines",
+    "GAUGES",
+    "MASSES",
+    "RULES",
+    "WIDTHS",
+    "CsvFile",
+    "Outcome",
+    "Pool",
+    "judge",
     "last_cell_gauge",
-    "line_weights",
+    "loss_in",
     "main_effects",
-    "representative_sizes",
-    "rounding",
+    "plot_ratios",
+    "plot_regions",
+    "pools",
     "run_rules",
 ]
 
+#: The grid: stopping rules, gauges of the loss, standard deviations of the start, and its masses.
+RULES = ("relative", "absolute", "parameters")
+GAUGES = ("as started", "last gate 0", "last cell 0", "infimum")
+WIDTHS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+MASSES = ("shared", "whole")
 #: Fits that one task lets advance together, with their whole paths.
 CHUNK = 240
-
-
-def representative_sizes(sizes, count: int) -> tuple[int, ...]:
-    """A few of many sizes: those nearest to the nodes of Gauss and Legendre.
-
-    Together with the weights of :func:`fit_lines` they stand for all sizes. Equally spaced sizes that include both
-    ends do not: a least-squares line through their means gives the ends too much weight.
-
-    Parameters
-    ----------
-    sizes : sequence of int
-        Increasing.
-    count : int
-        From 2 to the number of sizes.
-
-    Returns
-    -------
-    tuple of int
-
-    Raises
-    ------
-    ValueError
-        If there are fewer sizes than `count`, or so few more that two nodes have the same size.
-    """
-    sizes, count = tuple(sizes), as_count(count, "count", minimum=2)
-    nodes = 0.5 * (1.0 + np.polynomial.legendre.leggauss(count)[0]) * len(sizes) - 0.5
-    chosen = sorted({int(i) for i in np.clip(np.rint(nodes), 0, len(sizes) - 1)})
-    if len(chosen) < count:
-        got = f"{count} of {len(sizes)} sizes"
-        raise ValueError(message("count", "fewer, so that no two nodes have one size", got, "ask for fewer"))
-    return tuple(sizes[i] for i in chosen)
-
-
-def line_weights(sizes, every, degree: int = 3) -> np.ndarray:
-    """Weights of log(mean loss) at a few sizes that give the least-squares line through all sizes.
-
-    Parameters
-    ----------
-    sizes : array_like, shape (S,)
-        More than `degree` different positive numbers.
-    every : array_like, shape (N,)
-        All sizes.
-    degree : int
-        The weights are exact, and as small as can be, if the logarithm of the expected loss is a polynomial of this
-        degree in log(n).
-
-    Returns
-    -------
-    ndarray, shape (2, S)
-        Weights for the slope, and for the level at the geometric mean of all sizes.
-
-    Raises
-    ------
-    ValueError
-        If a size is not positive, or there are too few different ones.
-    """
-    few, many = (as_float_array(v, name, ndim=1) for v, name in ((sizes, "sizes"), (every, "every")))
-    degree = as_count(degree, "degree")
-    for values, name, least in ((few, "sizes", degree + 1), (many, "every", 2)):
-        if values.size == 0 or values.min() <= 0.0 or len(set(values)) < least:
-            raise ValueError(message(name, f"{least} or more different positive numbers", f"{values}", "add sizes"))
-    u = np.log(many) - np.log(many).mean()
-    scale = np.abs(u).max()
-    powers = np.polynomial.legendre.legvander((np.log(few) - np.log(many).mean()) / scale, degree)
-    goal = np.polynomial.legendre.legvander(u / scale, degree)
-    targets = np.stack([u / (u**2).sum(), np.full(u.size, 1.0 / u.size)], axis=1)
-    return np.linalg.lstsq(powers.T, goal.T @ targets, rcond=None)[0].T
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -241,165 +191,153 @@ def last_cell_gauge(G: MixingMeasure, truth: MixingMeasure) -> MixingMeasure:
     return G.translate(-np.take_along_axis(G.beta0, atom, axis=-1)[..., 0], -t1)
 
 
+def loss_in(gauge: str, result: PanelResult) -> np.ndarray:
+    """The loss D_2 of every fit of a panel, (S, R), in one of the ``GAUGES``."""
+    truth = result.panel.truth
+    if gauge == "last cell 0":
+        return voronoi_loss(last_cell_gauge(result.measure, truth), truth)
+    return result.loss({"as started": "as_is", "last gate 0": "last"}.get(gauge, gauge)).total
+
+
 # ------------------------------------------------------------------------------------------------------------
-# Lines and their noise
+# The grid
 @dataclass(frozen=True, eq=False)
-class Lines:
-    """Least-squares lines of log(mean loss) against log(n) for many settings, with bootstrap samples of them.
+class Pool:
+    """Losses of a panel under one stopping rule and every gauge, width and mass.
 
     Attributes
     ----------
-    size : float
-        Geometric mean of all sizes, where the level of a line is taken: there it is nearly independent of the slope.
-    replications, fits : int
-        Replications of each size, and fits in all.
-    slope, log_level : ndarray, shape (...)
-        Slope, and logarithm of the line at `size`.
-    slopes, log_levels : ndarray, shape (..., B)
-        The same of B bootstrap samples of the replications.
+    panel : Panel
+        The paper's panel: its sizes, replications and printed line.
+    rule : str
+    sizes : tuple of int
+        Sizes of the pool.
+    losses : ndarray, shape (gauges, widths, masses, S, R)
+    converged, at_bound : float
+        Shares of the fits that met the rule, and that have a parameter on the boundary of Theta.
+    n_iter : float
+        Median number of iterations.
     """
 
-    size: float
-    replications: int
-    fits: int
-    slope: np.ndarray
-    log_level: np.ndarray
-    slopes: np.ndarray
-    log_levels: np.ndarray
-
-    def intervals(self, level: float = 0.95, *, other_fits: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
-        """Intervals for the slope and for the log level, each of shape (..., 2).
-
-        Percentile intervals, widened about the estimate by sqrt(R / (R - 1)), since the bootstrap of R replications is
-        too short by that factor, and by sqrt(1 + fits / other_fits).
-
-        Parameters
-        ----------
-        level : float
-            Nominal coverage of each interval.
-        other_fits : float
-            Fits behind the line that is to be compared. It has noise of its own: that of the setting, if the setting
-            made it, scaled by the number of fits.
-        """
-        level = float(as_float_array(level, "level", ndim=0))
-        if not 0.0 < level < 1.0:
-            raise ValueError(message("level", "a number inside (0, 1)", f"{level}", "pass e.g. 0.95"))
-        widen = np.sqrt(self.replications / (self.replications - 1.0) * (1.0 + self.fits / other_fits))
-        out = []
-        for centre, draws in ((self.slope, self.slopes), (self.log_level, self.log_levels)):
-            ends = np.moveaxis(np.quantile(draws, [0.5 - 0.5 * level, 0.5 + 0.5 * level], axis=-1), 0, -1)
-            out.append(centre[..., None] + widen * (ends - centre[..., None]))
-        return tuple(out)
-
-    def distance(
-        self,
-        slope,
-        log_level,
-        *,
-        level: float = 0.95,
-        other_fits: float = np.inf,
-        slack: tuple[float, float] = (0.0, 0.0),
-    ) -> np.ndarray:
-        """How far a line is from each setting, in units of the noise, shape (...).
-
-        1 is the boundary of a box: each of its sides is an interval of coverage ``(1 + level) / 2``, so that both hold
-        at once with probability `level` or more (Bonferroni). The larger of the distances in both directions counts.
-
-        Parameters
-        ----------
-        slope, log_level : array_like, broadcast against (...)
-            The line to compare.
-        level, other_fits
-            As for :meth:`intervals`.
-        slack : tuple of float
-            What is taken off the differences in slope and in log level before they are measured.
-        """
-        out = np.zeros(self.slope.shape)
-        ends = self.intervals(0.5 * (1.0 + float(level)), other_fits=other_fits)
-        pairs = ((slope, self.slope, slack[0]), (log_level, self.log_level, slack[1]))
-        for (other, centre, free), end in zip(pairs, ends, strict=True):
-            gap = np.asarray(other, dtype=float) - centre
-            side = np.where(gap > 0.0, end[..., 1] - centre, centre - end[..., 0])
-            excess = np.maximum(np.abs(gap) - free, 0.0)
-            far = np.where(excess > 0.0, np.inf, 0.0)
-            out = np.maximum(out, np.divide(excess, side, out=far, where=side > 0.0))
-        return out
-
-    def agrees_with(
-        self, reported: ReportedLine, *, stretch=1.0, level: float = 0.95, other_fits: float = np.inf
-    ) -> np.ndarray:
-        """Whether a reported line is within the noise of each setting, bool of shape (...).
-
-        Its :meth:`distance`, less what the printed numbers may have lost in :func:`rounding`, is at most `stretch`.
-        """
-        log_level = np.log(reported(self.size))
-        slack = rounding(reported, self.size)
-        far = self.distance(reported.slope, log_level, level=level, other_fits=other_fits, slack=slack)
-        return far <= stretch
-
-    def box(
-        self, reported: ReportedLine, *, stretch=1.0, level: float = 0.95, other_fits: float = np.inf
-    ) -> np.ndarray:
-        """The lines that agree with each setting, were they printed with the digits of `reported`.
-
-        Returns
-        -------
-        ndarray, shape (..., 2, 2)
-            Entry [..., 0, :] holds the ends for the slope and [..., 1, :] those for the log level.
-        """
-        ends = np.stack(self.intervals(0.5 * (1.0 + float(level)), other_fits=other_fits), axis=-2)
-        centre = np.stack([self.slope, self.log_level], axis=-1)[..., None]
-        slack = np.array(rounding(reported, self.size))
-        stretch = np.broadcast_to(stretch, self.slope.shape)[..., None, None]
-        return centre + stretch * (ends - centre) + slack[:, None] * np.array([-1.0, 1.0])
+    panel: Panel
+    rule: str
+    sizes: tuple[int, ...]
+    losses: np.ndarray
+    converged: float
+    at_bound: float
+    n_iter: float
 
 
-def rounding(reported: ReportedLine, size: float) -> tuple[float, float]:
-    """Largest errors of the slope, and of the log level at a size, that the printed digits of a line allow."""
-
-    def half_unit(value: float) -> float:
-        return 0.5 * 10.0 ** -len(repr(float(value)).partition(".")[2])
-
-    slope, constant = half_unit(reported.slope), half_unit(reported.constant)
-    return slope, slope * np.log(size) + (constant if reported.logarithm else constant / reported.constant)
-
-
-def fit_lines(sizes, losses, *, rng: np.random.Generator, every=None, degree: int = 3, resamples: int = 1000) -> Lines:
-    """Fit the log-log lines of many settings, as :func:`~replication.lines.power_law` fits one.
+def pools(panels: Iterable[Panel], size: dict[str, tuple[int, int]]) -> dict[tuple[str, str], Pool]:
+    """Fit the whole grid of settings for some panels.
 
     Parameters
     ----------
-    sizes : array_like, shape (S,)
-        Different positive numbers, more than `degree`.
-    losses : array_like, shape (..., S, R)
-        Losses of R >= 2 replications, with positive means. The bootstrap resamples the replications within each size,
-        alike in all settings, as these have their samples in common.
-    rng : numpy.random.Generator
-        Draws the bootstrap samples.
-    every, degree
-        If all sizes are given, the line is the one that :func:`line_weights` finds for them; by default `sizes` are
-        all there are, and it is their least-squares line.
-    resamples : int
-        Number of bootstrap samples.
+    panels : iterable of Panel
+    size : dict
+        Numbers of sizes and of replications: under ``"relative"`` for this rule, whose fits are short, and under
+        ``"others"`` for all of :data:`RULES` that are not in the keys, which follow one path of 2,000 iterations.
 
     Returns
     -------
-    Lines
-
-    Raises
-    ------
-    TypeError, ValueError
-        If shapes do not fit, a size or a mean is not positive, a loss is negative, or a count is too small.
+    dict
+        Keys are the panel's name and the rule.
     """
-    sizes = as_float_array(sizes, "sizes", ndim=1)
-    losses = as_float_array(losses, "losses", shape=(..., sizes.size, None))
-    replicates = Replicates(losses, "losses", rng=rng, resamples=resamples, counts=True)
-    every = sizes if every is None else as_float_array(every, "every", ndim=1)
-    weights = line_weights(sizes, every, min(degree, max(1, len(set(sizes)) - 1)) if every is sizes else degree)
-    found, drawn = replicates.lines(weights.T)
-    slopes, levels = np.moveaxis(drawn, (-1, 0), (0, -1))
-    size, R = float(np.exp(np.log(every).mean())), losses.shape[-1]
-    return Lines(size, R, sizes.size * R, found[..., 0], found[..., 1], slopes, levels)
+    panels, long = list(panels), [rule for rule in RULES if rule not in size]
+    starts = [{"start_sd": sd, "split_mass": mass == "shared"} for sd, mass in product(WIDTHS, MASSES)]
+
+    def cases(count, replications):
+        change = {"replications": replications, "checkpoints": ()}
+        return [
+            replace(panel, name=f"{panel.name} {i}", sizes=pool_sizes(panel.sizes, count), **change, **start)
+            for panel in panels
+            for i, start in enumerate(starts)
+        ]
+
+    runs = {"relative": run_panels(cases(*size["relative"]))}
+    paths = run_rules(cases(*size["others"]), [StoppingRule(rule) for rule in long])
+    runs |= {rule: [path[rule] for path in paths] for rule in long}
+    out = {}
+    for i, panel in enumerate(panels):
+        for rule, results in runs.items():
+            part = results[i * len(starts) : (i + 1) * len(starts)]
+            losses = np.stack([[loss_in(gauge, result) for result in part] for gauge in GAUGES])
+            out[panel.name, rule] = Pool(
+                panel,
+                rule,
+                part[0].panel.sizes,
+                losses.reshape(len(GAUGES), len(WIDTHS), len(MASSES), *losses.shape[2:]),
+                float(np.mean([result.converged.mean() for result in part])),
+                float(np.mean([result.at_bound.mean() for result in part])),
+                float(np.median([result.n_iter for result in part])),
+            )
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What the pools of one rule say of a printed line: arrays of shape (gauges, widths, masses).
+
+    Attributes
+    ----------
+    comparison : Comparison
+    alarms : ndarray, shape (gauges, 1, 1)
+        How often the test of slope and level rejects an exact replicate, in the mean over the starts.
+    too_high : ndarray of bool
+        Excluded by the truncated level alone.
+    differs : ndarray of bool
+        Excluded by slope and level, where exact replicates are rejected in at most a tenth of the trials.
+    undecided : ndarray of bool
+        Slope and level differ, where exact replicates are rejected more often.
+    compatible : ndarray of bool
+        The rest.
+    """
+
+    comparison: Comparison
+    alarms: np.ndarray
+    too_high: np.ndarray
+    differs: np.ndarray
+    undecided: np.ndarray
+    compatible: np.ndarray
+
+
+#: Largest share of exact replicates that a test may reject which is to exclude a setting.
+FAIR = 0.10
+
+
+def judge(pool: Pool, seed: int, *, sizes=None, count: int = 400) -> Outcome:
+    """Compare the settings of a pool with the printed line of its panel, at the panel's sizes or others."""
+    panel, rng = pool.panel, np.random.default_rng(seed)
+    every = panel.sizes if sizes is None else sizes
+    options = {"replications": panel.replications, "count": count}
+    found = compare(panel.reported, pool.sizes, pool.losses, every, rng=rng, **options)
+    alarms = false_alarms(pool.sizes, pool.losses, rng=rng).mean(axis=(1, 2), keepdims=True)
+    differs = found.differs & ~found.too_high
+    return Outcome(
+        found,
+        alarms,
+        found.too_high,
+        differs & (alarms <= FAIR),
+        differs & (alarms > FAIR),
+        ~(found.too_high | differs),
+    )
+
+
+@dataclass(frozen=True)
+class CsvFile:
+    """A table that a notebook and the book offer as a file, which lies in the page itself."""
+
+    name: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def __repr__(self):
+        return f"<{self.name}: {len(self.rows)} rows and {len(self.header)} columns>"
+
+    def _repr_html_(self):
+        text = "\n".join(",".join(cells) for cells in (self.header, *self.rows)) + "\n"
+        data = b64encode(text.encode()).decode()
+        return f'<a download="{self.name}" href="data:text/csv;base64,{data}">{self.name}</a> ({len(self.rows)} rows)'
 
 
 def main_effects(values, names) -> dict[str, float]:
@@ -442,3 +380,45 @@ def main_effects(values, names) -> dict[str, float]:
             out[f"{names[i]} x {names[j]}"] = float((both**2).mean() * values.size / total)
     out["rest"] = 1.0 - sum(out.values())
     return out
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Figures
+#: Colour and marker of each rule.
+STYLES = {"relative": ("blue", "o"), "absolute": ("vermillion", "s"), "parameters": ("green", "^")}
+#: Experiments of each setting that are drawn.
+DRAWN = 12
+
+
+def plot_regions(outcome: dict[tuple[str, str], Outcome], panels: dict[str, Panel]) -> None:
+    """Simulated experiments of all settings in the plane of slope and level, and the printed line, for six panels."""
+    fig, axes = figure(2, 3, height=6.0, sharex=True)
+    for ax, (name, panel) in zip(axes.flat, panels.items(), strict=True):
+        for rule, (colour, _) in list(STYLES.items())[:2]:
+            made = outcome[name, rule].comparison.experiments
+            slope, level = (v[:DRAWN].ravel() for v in (np.clip(made.slope, -2.95, 0.95), np.exp(made.log_level)))
+            ax.scatter(slope, level, s=3, color=COLOURS[colour], alpha=0.35, linewidth=0, label=f"{rule} rule")
+        printed = panel.reported.slope, panel.reported(made.size)
+        ax.plot(*printed, "k+", markersize=13, markeredgewidth=2.2, label="printed line", zorder=5)
+        ax.set(yscale="log", xlim=(-3.0, 1.0), title=f"Figure {name}")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("level")
+    for ax in axes[-1]:
+        ax.set_xlabel("slope")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=3, markerscale=2)
+    plt.show()
+
+
+def plot_ratios(ratios: dict[tuple[str, str], np.ndarray], printed: dict[str, float]) -> None:
+    """Ratios of levels under shared settings, k = 4 against k = 3, and the printed pair."""
+    _, ax = figure(height=4.0)
+    for rule, (colour, marker) in STYLES.items():
+        style = {"color": COLOURS[colour], "marker": marker, "alpha": 0.7, "linewidth": 0, "label": f"{rule} rule"}
+        ax.scatter(ratios["3", rule].ravel(), ratios["4", rule].ravel(), s=16, **style)
+    ax.plot(printed["3"], printed["4"], "k+", markersize=14, markeredgewidth=2.2, label="printed")
+    for draw in (ax.axvline, ax.axhline):
+        draw(1.0, color="#999999", linewidth=0.8, linestyle="-", zorder=0)
+    ax.set(xscale="log", yscale="log", xlabel="level of 2a over level of 2c", ylabel="level of 2b over level of 2d")
+    ax.legend()
+    plt.show()

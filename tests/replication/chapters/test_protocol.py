@@ -1,7 +1,9 @@
-"""Stopping rules from one path, lines with their noise, and shares of a factorial."""
+"""Stopping rules from one path, pools of settings and their outcomes, and shares of a factorial."""
 
+from base64 import b64decode
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,18 +12,18 @@ from logitmoe import MixingMeasure, StoppingRule
 from logitmoe.losses import voronoi_cells
 from replication.chapters import protocol as protocol_module
 from replication.chapters.protocol import (
-    fit_lines,
+    GAUGES,
+    CsvFile,
+    Pool,
+    judge,
     last_cell_gauge,
-    line_weights,
+    loss_in,
     main_effects,
-    representative_sizes,
-    rounding,
+    pools,
     run_rules,
 )
 from replication.jobs import SerialExecutor
-from replication.lines import power_law
-from replication.panels import ReportedLine
-from replication.paper import FIGURE_1A, FIGURE_1B, FIGURE_2C, FIGURE_2D, FIGURES, TABLE_2
+from replication.paper import FIGURE_1A, FIGURE_1B, FIGURE_2C, FIGURE_2D, TABLE_2
 from replication.runner import run_panel
 from replication.starts import near_truth
 
@@ -146,130 +148,53 @@ def test_an_empty_cell_leaves_the_last_atom():
 
 
 # ------------------------------------------------------------------------------------------------------------
-# Sizes
+# The grid
 
 
-def test_representative_sizes():
-    assert representative_sizes(range(100), 2) == (21, 78)  # 50 (1 -+ 3^-1/2) - 1/2, rounded
-    for panel in FIGURES:
-        sizes = representative_sizes(panel.sizes, 6)
-        assert len(sizes) == 6 and set(sizes) <= set(panel.sizes) and list(sizes) == sorted(sizes)
-    with pytest.raises(ValueError, match="count"):
-        representative_sizes((3, 5), 3)
+class Short(StoppingRule):
+    """Long paths are cut short: what is tested is which fit goes where."""
+
+    def __init__(self, name, tol=1e-6, max_iter=15):
+        super().__init__(name, tol, max_iter)
 
 
-@pytest.mark.parametrize("panel", FIGURES, ids=lambda panel: panel.name)
-def test_few_sizes_give_the_line_of_all_sizes(panel):
-    every = np.array(panel.sizes)
-    few = np.array(representative_sizes(panel.sizes, 6))
-    weights = line_weights(few, every)
-    for curve in (lambda u: 0.4 * (u - 11.0) ** 2 - 0.5 * u, lambda u: 0.1 * (u - 10.5) ** 3 - u):
-        slope, level = weights @ curve(np.log(few))
-        line = np.polyfit(np.log(every), curve(np.log(every)), 1)
-        assert slope == pytest.approx(line[0], abs=1e-9)
-        assert level == pytest.approx(np.polyval(line, np.log(every).mean()), abs=1e-9)
-    smooth = np.log(20.0 / every**0.5 + 0.05)  # not a polynomial in log(n)
-    assert weights[0] @ np.log(20.0 / few**0.5 + 0.05) == pytest.approx(
-        np.polyfit(np.log(every), smooth, 1)[0], abs=2e-3
-    )
-    # The noise of the slope is no larger than that of the least-squares line of as many fits at all sizes.
-    u = np.log(every) - np.log(every).mean()
-    assert 6 * (weights[0] ** 2).sum() < len(every) / (u**2).sum()
+@pytest.fixture
+def serial(monkeypatch):
+    for name in ("run_panels", "run_rules"):
+        monkeypatch.setattr(protocol_module, name, partial(getattr(protocol_module, name), executor=SerialExecutor()))
+    monkeypatch.setattr(protocol_module, "WIDTHS", (0.05, 0.2))
+    monkeypatch.setattr(protocol_module, "RULES", ("relative", "absolute"))
+    monkeypatch.setattr(protocol_module, "StoppingRule", Short)
 
 
-def test_weights_for_all_sizes_are_those_of_least_squares():
-    sizes = np.array([1.0, 2.0, 5.0, 7.0, 9.0])
-    u = np.log(sizes) - np.log(sizes).mean()
-    np.testing.assert_allclose(line_weights(sizes, sizes), [u / (u**2).sum(), np.full(5, 0.2)], atol=1e-12)
+def test_a_pool_holds_the_losses_of_its_settings(serial):
+    panel = replace(FIGURE_2C, sizes=(10_000, 30_000, 100_000))
+    found = pools([panel], {"relative": (3, 4), "others": (2, 3)})
+    assert set(found) == {("2c", "relative"), ("2c", "absolute")}
+    assert found["2c", "relative"].losses.shape == (4, 2, 2, 3, 4)
+    assert found["2c", "absolute"].losses.shape == (4, 2, 2, 2, 3)
+    assert found["2c", "absolute"].sizes == (10_000, 100_000) and found["2c", "absolute"].converged < 1.0
+    one = replace(panel, replications=4, checkpoints=(), start_sd=0.2, split_mass=False)
+    alone = run_panel(one, executor=SerialExecutor())
+    for g, gauge in enumerate(GAUGES):
+        np.testing.assert_allclose(found["2c", "relative"].losses[g, 1, 1], loss_in(gauge, alone), rtol=1e-9)
 
 
-@pytest.mark.parametrize(("sizes", "every"), [([1, 2, 3], [1, 2, 3]), ([1, 2, 3, -4], [1, 2]), ([1, 2, 3, 4], [1, 1])])
-def test_bad_sizes_are_refused(sizes, every):
-    with pytest.raises(ValueError, match="sizes|every"):
-        line_weights(sizes, every)
-
-
-# ------------------------------------------------------------------------------------------------------------
-# Lines
-
-
-def test_lines_are_those_of_power_law():
-    rng = np.random.default_rng(1)
-    sizes = np.array([1e4, 2e4, 5e4, 1e5])
-    losses = rng.exponential(size=(3, 4, 30)) * sizes[:, None] ** -0.5
-    lines = fit_lines(sizes, losses, rng=rng)
-    for i in range(3):
-        one = power_law(sizes / lines.size, losses[i], rng=rng)
-        assert lines.slope[i] == pytest.approx(one.slope, abs=1e-12)
-        assert lines.log_level[i] == pytest.approx(one.log_constant, abs=1e-12)
-        widen = np.sqrt(30 / 29)
-        theirs = (one.slope_interval, one.slope), (one.log_constant_interval, one.log_constant)
-        for mine, (interval, centre) in zip(lines.intervals(), theirs, strict=True):
-            np.testing.assert_allclose(mine[i], centre + widen * (np.array(interval) - centre), atol=0.03)
-
-
-def test_slope_and_level_are_nearly_uncorrelated():
-    rng = np.random.default_rng(2)
-    lines = fit_lines([1e4, 2e4, 5e4, 1e5], rng.exponential(size=(4, 200)), rng=rng, resamples=4000)
-    assert abs(np.corrcoef(lines.slopes, lines.log_levels)[0, 1]) < 0.15
-
-
-def test_the_box_holds_a_line_of_the_same_setting_about_as_often_as_it_says():
+def test_a_setting_that_is_far_too_high_is_excluded_and_the_line_itself_is_not():
     rng = np.random.default_rng(3)
-    sizes = np.array([1e4, 2e4, 5e4, 1e5])
-    trials, other = 400, 120
-    first, second = (rng.exponential(size=(trials, 4, R)) * sizes[:, None] ** -0.4 for R in (40, other // 4))
-    lines, theirs = fit_lines(sizes, first, rng=rng, resamples=2000), fit_lines(sizes, second, rng=rng, resamples=2)
-    hits = 0
-    for i in range(trials):
-        log_constant = float(theirs.log_level[i] - theirs.slope[i] * np.log(theirs.size))
-        line = ReportedLine(float(theirs.slope[i]), log_constant, True, "a test")
-        hits += bool(lines.agrees_with(line, other_fits=other)[i])
-    assert 0.92 <= hits / trials <= 0.99  # nominal 0.95, standard error 0.011
+    panel = replace(FIGURE_2C, sizes=(10_000, 20_000, 50_000, 100_000))
+    noise = rng.exponential(size=(2, 1, 1, 4, 60))
+    line = panel.reported(np.array(panel.sizes))[:, None]
+    losses = noise * line * np.array([1.0, 30.0])[:, None, None, None, None]
+    found = judge(Pool(panel, "relative", panel.sizes, losses, 1.0, 0.0, 3.0), 1)
+    assert found.compatible.ravel().tolist() == [True, False]
+    assert found.too_high.ravel().tolist() == [False, True]
+    assert not (found.differs | found.undecided).any()
 
 
-def test_a_box_is_wider_against_a_noisy_line_and_a_rounded_one():
-    rng = np.random.default_rng(4)
-    lines = fit_lines([1e4, 1e5], rng.exponential(size=(2, 30)), rng=rng)
-    exact = ReportedLine(-0.123456789012, 1.123456789012, True, "a test")
-    width = [np.ptp(lines.box(line, other_fits=fits), axis=-1) for line, fits in ((exact, np.inf), (exact, 60))]
-    assert width[1] == pytest.approx(width[0] * np.sqrt(2.0), rel=1e-9)
-    rough = ReportedLine(-0.1, 1.1, True, "a test")
-    assert np.ptp(lines.box(rough), axis=-1) == pytest.approx(width[0] + 2 * np.array(rounding(rough, lines.size)))
-
-
-@pytest.mark.parametrize("stretch", [1.0, 2.0])
-def test_near_is_inside_the_box(stretch):
-    rng = np.random.default_rng(7)
-    lines = fit_lines([1e4, 1e5], rng.exponential(size=(300, 2, 10)), rng=rng)
-    line = ReportedLine(-0.12, 1.2, False, "a test")
-    box = lines.box(line, stretch=stretch, other_fits=40)
-    point = np.array([line.slope, np.log(line(lines.size))])
-    inside = ((box[..., 0] <= point) & (point <= box[..., 1])).all(axis=-1)
-    near = lines.agrees_with(line, stretch=stretch, other_fits=40)
-    assert (inside == near).all() and 3 < near.sum() < 297
-    at_end = lines.distance(lines.slope, lines.intervals(0.975)[1][:, 1])
-    assert at_end == pytest.approx(np.ones(300)) and (lines.distance(lines.slope, lines.log_level) == 0.0).all()
-
-
-def test_rounding_of_printed_numbers():
-    assert rounding(ReportedLine(-0.48195, 4.8, True, "1a"), np.e**10) == pytest.approx((5e-6, 0.05 + 5e-5))
-    assert rounding(ReportedLine(-0.34, 1028.7, False, "2a"), np.e**10) == pytest.approx((0.005, 0.05 + 0.05 / 1028.7))
-
-
-@pytest.mark.parametrize(
-    ("sizes", "losses", "word"),
-    [
-        ([1.0, 2.0], np.ones((3, 4)), "losses"),
-        ([1.0, 2.0], np.ones((2, 1)), "losses"),
-        ([1.0, 1.0], np.ones((2, 4)), "sizes"),
-        ([1.0, 2.0], np.zeros((2, 4)), "losses"),
-        ([1.0, 2.0], -np.ones((2, 4)), "losses"),
-    ],
-)
-def test_bad_losses_are_refused(sizes, losses, word):
-    with pytest.raises(ValueError, match=word):
-        fit_lines(sizes, losses, rng=np.random.default_rng(0))
+def test_the_file_in_the_page_is_the_table():
+    page = CsvFile("a.csv", ("x", "y"), (("1", "b"), ("2", "c")))._repr_html_()
+    assert b64decode(page.split("base64,")[1].split('"')[0]).decode() == "x,y\n1,b\n2,c\n"
 
 
 # ------------------------------------------------------------------------------------------------------------
