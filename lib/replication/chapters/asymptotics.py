@@ -46,8 +46,12 @@ SAME_DENSITY = 1e-18
 WITHIN = 20.0
 #: Where n times the divergence of the nearest one is below SMALL nats, there are at least MANY starts.
 SMALL, MANY = 10.0, 50
-#: Steps and tolerance of the first pass over more than `Study.keep` starts; the most likely ones go on.
-FIRST_STEPS, FIRST_TOL = 40, 1e-3
+#: More than `Study.keep` starts make so many steps, and so many times `keep`, the most likely ones, go on.
+SCREENING, FIRST_TOL = ((15, 2), (25, 1)), 1e-3
+#: Of more starts than POLISHED the end points are first found to ROUGH_TOL nats, and so many, the most likely, to 1e-9.
+POLISHED, ROUGH_TOL = 5, 1e-4
+#: Starts of a check that go on.
+CHECKED = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +85,7 @@ class Study:
         Those of the expected log-likelihood.  For samples of n points the ones within 20/n of the truth in divergence
         are starts too, and where the nearest of the others is within 10/n there are random ones, to 50 in all.
     keep : int, default 16
-        Of more starts than this only so many go on after 40 steps, the most likely ones.
+        Of more starts than this only so many go on after 40 steps, the most likely ones (and twice as many after 15).
     em_iterations : int, default 0
         If positive, EM too is run, for so many iterations, from the first start of the first `em_samples` samples.
     em_samples : int
@@ -387,36 +391,71 @@ def run_studies(studies: list[Study], *, executor: Executor | None = None, progr
         if not isinstance(study, Study):
             raise TypeError(message("studies", "a list of Study", f"a {type(study).__name__}", "build them first"))
     jobs = [(study, size) for study in studies for size in study.sizes]
+    jobs += [(study, None) for study in studies if study.em_iterations]
     parts = iter(run_jobs(_run, jobs, executor=executor, progress=progress))
-    return [_assemble(study, [next(parts) for _ in study.sizes]) for study in studies]
+    fitted = [[next(parts) for _ in study.sizes] for study in studies]
+    return [
+        _assemble(study, part, next(parts) if study.em_iterations else None)
+        for study, part in zip(studies, fitted, strict=True)
+    ]
 
 
-def _run(study: Study, size: int) -> dict[str, np.ndarray]:
-    """All fits to the samples of one size."""
+def _run(study: Study, size: int | None) -> dict[str, np.ndarray] | MixingMeasure:
+    """All fits to the samples of one size; without a size those of EM, of all sizes at once."""
+    if size is None:
+        return _run_em(study)
     data, starts = study.samples(size), study.starting_points(size)
     data = WeightedPoints(data.points, data.weights[:, None])
-    result = mle(data, _screened(study, data, starts), gate=study.gate, theta=study.theta, max_iter=study.max_iter)
-    best = result.best()
-    out = {name: getattr(result.measure, name) for name in FIELDS}
-    out |= {"nats_behind": np.maximum(best[:, None].gain(result), 0.0), "gain": best.gain(study.truth)}
-    out |= {name: getattr(result, name) for name in _PER_START if name not in out}
-    if study.em_iterations and (study.em_sizes is None or size in study.em_sizes):
-        rule = StoppingRule("absolute", 0.0, study.em_iterations)
-        part = slice(study.em_samples)
-        fit = em(data[part, 0], starts[part, 0], gate=study.gate, theta=study.theta, stopping=rule)
-        out |= {f"em_{name}": getattr(fit.measure, name) for name in FIELDS}
-        out["em_nats_behind"] = best[part].gain(fit)
+    options = dict(gate=study.gate, theta=study.theta, max_iter=study.max_iter)
+    few = starts.batch_shape[1] <= POLISHED
+    first = mle(data, starts if few else _screened(study, data, starts)[0], tol=1e-9 if few else ROUGH_TOL, **options)
+    out = {name: np.array(getattr(first.measure, name)) for name in FIELDS}
+    out |= {name: np.array(getattr(first, name)) for name in _PER_START if name != "nats_behind"}
+    if not few:
+        at = np.arange(study.replications)[:, None], np.argsort(_behind(first), axis=-1, kind="stable")[:, :POLISHED]
+        last = mle(data, first.measure[at], **options)
+        for name in out:
+            out[name][at] = getattr(last.measure if name in FIELDS else last, name)
+        out["n_iter"][at] += first.n_iter[at]
+    fits = MixingMeasure(*(out[name] for name in FIELDS))
+    ahead = log_likelihood_difference(fits, study.truth, data, study.gate)
+    best = fits[np.arange(study.replications), ahead.argmax(axis=-1)]
+    behind = log_likelihood_difference(best[:, None], fits, data, study.gate)  # the best may be another by rounding
+    out["nats_behind"] = np.maximum(behind - behind.min(axis=-1, keepdims=True), 0.0)
+    best = fits[np.arange(study.replications), behind.argmin(axis=-1)]
+    out["gain"] = log_likelihood_difference(
+        best, study.truth, WeightedPoints(data.points, data.weights[:, 0]), study.gate
+    )
     return out
 
 
-def _screened(study: Study, data: WeightedPoints, starts: MixingMeasure) -> MixingMeasure:
-    """The starts themselves if they are few; else the most likely ones after a first pass."""
-    if starts.batch_shape[1] <= study.keep:
-        return starts
-    options = dict(gate=study.gate, theta=study.theta, tol=FIRST_TOL, max_iter=FIRST_STEPS)
-    first = mle(data, starts, **options)
-    order = np.argsort(first.best()[:, None].gain(first), axis=-1, kind="stable")[:, : study.keep]
-    return first.measure[np.arange(len(order))[:, None], order]
+def _run_em(study: Study) -> MixingMeasure:
+    """EM's fits to the first samples of all its sizes, batch shape (F, E)."""
+    sizes, part = study.em_sizes or study.sizes, slice(study.em_samples)
+    samples, starts = (
+        [draw(n)[part] for n in sizes] for draw in (study.samples, lambda n: study.starting_points(n)[:, 0])
+    )
+    data = WeightedPoints(samples[0].points, np.stack([sample.weights for sample in samples]))
+    rule = StoppingRule("absolute", 0.0, study.em_iterations)
+    return em(data, MixingMeasure.stack(starts), gate=study.gate, theta=study.theta, stopping=rule).measure
+
+
+def _behind(result) -> np.ndarray:
+    """Nats by which fits (R, starts) are behind the best of their sample."""
+    return result.best()[:, None].gain(result)
+
+
+def _screened(study: Study, data: WeightedPoints, starts: MixingMeasure, keep=None) -> tuple[MixingMeasure, np.ndarray]:
+    """The most likely starts after some steps, and their positions; the starts themselves if they are few."""
+    keep, count = keep or study.keep, starts.batch_shape[1]
+    order = np.broadcast_to(np.arange(count), starts.batch_shape)
+    options, rows = dict(gate=study.gate, theta=study.theta, tol=FIRST_TOL), np.arange(len(order))[:, None]
+    for steps, left in SCREENING:
+        if order.shape[1] > left * keep:
+            first = mle(data, starts, max_iter=steps, **options)
+            likely = np.argsort(_behind(first), axis=-1, kind="stable")[:, : left * keep]
+            starts, order = first.measure[rows, likely], order[rows, likely]
+    return starts, order
 
 
 def _padded(array: np.ndarray, name: str, count: int) -> np.ndarray:
@@ -428,16 +467,19 @@ def _padded(array: np.ndarray, name: str, count: int) -> np.ndarray:
     return np.concatenate([array, np.full_like(more, np.inf) if name == "nats_behind" else more], axis=1)
 
 
-def _assemble(study: Study, parts: list[dict[str, np.ndarray]]) -> StudyResult:
+def _assemble(study: Study, parts: list[dict[str, np.ndarray]], of_em: MixingMeasure | None) -> StudyResult:
     count = max(part["nats_behind"].shape[1] for part in parts)
     for part in parts:
         part |= {name: _padded(part[name], name, count) for name in (*FIELDS, *_PER_START)}
-    names = dict.fromkeys(name for part in parts for name in part)
-    arrays = {name: np.stack([part[name] for part in parts if name in part]) for name in names}
-    fits = MixingMeasure(*(arrays.pop(name) for name in FIELDS))
-    if study.em_iterations:
-        arrays["em"] = MixingMeasure(*(arrays.pop(f"em_{name}") for name in FIELDS))
-    return StudyResult(study, fits, **arrays)
+    arrays = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+    result = StudyResult(study, MixingMeasure(*(arrays.pop(name) for name in FIELDS)), **arrays, em=of_em)
+    if of_em is None:
+        return result
+    E, lacking = of_em.batch_shape[1], []
+    for i, size in enumerate(result.em_sizes):
+        best = result.best[study.sizes.index(size), :E]
+        lacking.append(log_likelihood_difference(best, of_em[i], study.samples(size)[:E], study.gate))
+    return replace(result, em_nats_behind=np.stack(lacking))
 
 
 def check_search(results: list[StudyResult], *, samples=4, starts=16, seed=0, executor=None) -> list[np.ndarray]:
@@ -450,7 +492,7 @@ def check_search(results: list[StudyResult], *, samples=4, starts=16, seed=0, ex
         How many samples of each size, the first ones.
     starts : int
         A quarter of them about the truth at the standard deviation 0.3, a quarter at 1, the others as
-        :meth:`Study.random_starts` has them.
+        :meth:`Study.random_starts` has them.  After 40 steps the four most likely go on.
     seed : int
         Of the starts, which are independent of those of the study.
     executor : concurrent.futures.Executor, optional
@@ -459,7 +501,7 @@ def check_search(results: list[StudyResult], *, samples=4, starts=16, seed=0, ex
     -------
     list of ndarray, shape (S, samples, starts)
         For each result the nats by which where each start leads is more likely than the best fit: negative where it is
-        not.
+        not, minus infinity where the start did not go on.
 
     Raises
     ------
@@ -481,11 +523,12 @@ def _check(study: Study, size: int, best: MixingMeasure, starts: int, seed: int)
     parts = [near_truth(study.truth, study.k, rng, sd=sd, **how) for sd in (study.close_sd, study.far_sd)]
     parts.append(study.random_starts(rng, (count, starts - 2 * quarter)))
     joined = MixingMeasure(*(np.concatenate([getattr(G, name) for G in parts], axis=1) for name in FIELDS))
-    weights = study.samples(size).weights[:count, None]
-    data = WeightedPoints(study.design.points, weights)
-    start = study.theta.clip(joined.in_gauge("last"))
-    found = mle(data, start, gate=study.gate, theta=study.theta, max_iter=study.max_iter)
-    return found.gain(best[:, None])
+    data = WeightedPoints(study.design.points, study.samples(size).weights[:count, None])
+    start, order = _screened(study, data, study.theta.clip(joined.in_gauge("last")), keep=CHECKED)
+    options = dict(gate=study.gate, theta=study.theta, max_iter=study.max_iter)
+    ahead = np.full((count, starts), -np.inf)
+    np.put_along_axis(ahead, order, mle(data, start, tol=ROUGH_TOL, **options).gain(best[:, None]), axis=1)
+    return ahead
 
 
 def equivalent_measure(G: MixingMeasure, study: Study, *, max_iter=2000) -> tuple[MixingMeasure, np.ndarray]:
