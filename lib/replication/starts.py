@@ -7,7 +7,7 @@ import numpy as np
 from logitmoe.checks import as_count, as_generator, as_number, as_shape
 from logitmoe.measure import DEFAULT_THETA, MixingMeasure, Theta
 
-__all__ = ["cells_in_turn", "near_truth", "random_cells", "standard_noise", "starts_from_noise"]
+__all__ = ["cells_in_turn", "near_truth", "random_cells", "splits", "standard_noise", "starts_from_noise"]
 
 
 def random_cells(k: int, k_true: int, rng: np.random.Generator, size: int | tuple[int, ...] = ()) -> np.ndarray:
@@ -166,3 +166,42 @@ def starts_from_noise(
     shifts[2][..., -1] = 0.0
     shifts[3][..., -1, :] = 0.0
     return theta.clip(MixingMeasure(*(v + shift for v, shift in zip((beta0, beta1, a, b), shifts, strict=True))))
+
+
+def splits(
+    truth: MixingMeasure, rng: np.random.Generator, size: int, *, sd: float = 0.5, theta: Theta = DEFAULT_THETA
+) -> MixingMeasure:
+    """Starts with one atom more than a truth: atoms split, in turn, into two whose mean is the atom.
+
+    Parameters
+    ----------
+    truth : MixingMeasure, batch shape ()
+    rng : numpy.random.Generator
+    size : int
+        Number of starts.
+    sd : float, default 0.5
+        Standard deviation of the difference of the two atoms in beta1, a and b.
+    theta : Theta
+        Splits outside are moved to its boundary.
+
+    Returns
+    -------
+    MixingMeasure, batch shape (size,)
+        In the gauge "last".  The masses' ratio is random, 0.1 to 0.9 of the atom's in the first of the two.
+
+    Notes
+    -----
+    To first order in the difference the density is that of the truth: these are starts in the valley of the likelihood.
+    """
+    rng, size, truth = as_generator(rng), as_count(size, "size"), truth.in_gauge("last").canonical()
+    found = []
+    for j in np.arange(size) % truth.k:
+        fraction = rng.uniform(0.1, 0.9)
+        noise = [rng.standard_normal(v.shape[1:]) for v in (truth.beta1, truth.a, truth.b)]
+        noise[1][-1], noise[2][-1] = 0.0, 0.0
+        pairs = [
+            np.stack([v[j] + (1.0 - fraction) * sd * e, v[j] - fraction * sd * e])
+            for v, e in zip((truth.beta1, truth.a, truth.b), noise, strict=True)
+        ]
+        found.append(truth.split(int(j), fraction, beta1=pairs[0], a=pairs[1], b=pairs[2]))
+    return theta.clip(MixingMeasure.stack(found).in_gauge("last"))

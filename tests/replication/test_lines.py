@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from replication import lines
-from replication.lines import local_slopes, onset, power_law
+from replication.lines import joint_test, local_slopes, onset, power_law
 
 
 def rng(seed=0):
@@ -191,3 +191,15 @@ def test_local_slopes_refuses(change, error, words):
     arguments = {"n": DECADES, "values": np.ones((6, 3)), "rng": rng()} | change
     with pytest.raises(error, match=words):
         local_slopes(**arguments)
+
+
+def test_joint_test_has_its_level_and_its_power():
+    rng, error = np.random.default_rng(0), np.array([0.05, 0.1, 0.2, 0.1])
+    _, detectable = joint_test(np.zeros(4), np.stack([-1.96 * error, 1.96 * error], axis=-1), 0.0)
+    for shift, share in ((0.0, 0.05), (detectable, 0.8)):
+        slopes = -0.5 + shift + error * rng.standard_normal((2000, 4))
+        ends = np.stack([slopes - 1.96 * error, slopes + 1.96 * error], axis=-1)
+        p_values = np.array([joint_test(s, e, -0.5)[0] for s, e in zip(slopes, ends, strict=True)])
+        assert (p_values < 0.05).mean() == pytest.approx(share, abs=0.03)
+    with pytest.raises(ValueError, match="width"):
+        joint_test([1.0], [[1.0, 1.0]], 1.0)

@@ -2,15 +2,17 @@
 
 A :class:`Study` says what is fitted to which data: a truth, a gate, a number of experts, sample sizes, replicates and
 starts.  :func:`run_studies` draws the samples (:mod:`replication.samples`), maximises the likelihood from all the
-starts (:func:`.mle`), and keeps what a rate can be read from: every start's end point and how much less likely than the
-best it is, and the same for EM.  :class:`StudyResult` sorts the end points by the true atom whose Voronoi cell is
+starts (:func:`.mle`; of many starts only those that can still win go on), and keeps what a rate can be read from: every
+end point and how much less likely than the best it is, and the same for EM.  :func:`check_search` says how much more
+starts would find.  :class:`StudyResult` sorts the end points by the true atom whose Voronoi cell is
 over-fitted, and has their losses.
 
 Starts have fixed distances from the truth.  Starts that come closer as n grows would plant a rate: along a ridge of
 equally likely measures the maximiser stays near where it starts.
 
-Two functions look at the expected log-likelihood, that of an infinite sample: :func:`distant_maxima` for its local
-maxima far from the truth, :func:`equivalent_measure` for a measure of the true density near a fit.
+The starts of an over-fitted study are those maxima of the expected log-likelihood (:mod:`replication.population`) that
+a sample of n points cannot exclude, and measures about the truth; where n is small, many random ones too.
+:func:`equivalent_measure` finds a measure of the true density near a fit.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from logitmoe.checks import as_count, as_float_array, as_generator, message
+from logitmoe.checks import as_count, message
 from logitmoe.data import WeightedPoints
 from logitmoe.divergences import hellinger, uniform_design
 from logitmoe.em_algorithm import em
@@ -32,13 +34,24 @@ from logitmoe.newton import log_likelihood_difference, mle
 from logitmoe.results import StoppingRule
 
 from ..jobs import run_jobs
+from ..population import Maxima, Population, recombinations
 from ..samples import draw, expected
 from ..starts import cells_in_turn, near_truth
 
-__all__ = ["Study", "StudyResult", "distant_maxima", "equivalent_measure", "parameter_errors", "run_studies"]
+__all__ = ["Study", "StudyResult", "check_search", "equivalent_measure", "parameter_errors", "run_studies"]
 
 #: Kullback-Leibler divergence up to which a density counts as the true one.
 SAME_DENSITY = 1e-18
+#: Maxima of the population are starts while n times their divergence is at most so many nats.
+WITHIN = 20.0
+#: Where n times the divergence of the nearest one is below SMALL nats, there are at least MANY starts.
+SMALL, MANY = 10.0, 50
+#: More than `Study.keep` starts make so many steps, and so many times `keep`, the most likely ones, go on.
+SCREENING, FIRST_TOL = ((15, 2), (25, 1)), 1e-3
+#: Of more starts than POLISHED the end points are first found to ROUGH_TOL nats, and so many, the most likely, to 1e-9.
+POLISHED, ROUGH_TOL = 5, 1e-4
+#: Starts of a check that go on.
+CHECKED = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +81,11 @@ class Study:
     close_sd, far_sd, blind_sd : float
     extra : MixingMeasure, batch shape (E,), optional
         More starts, the same for all samples.
+    maxima : Maxima, optional
+        Those of the expected log-likelihood.  For samples of n points the ones within 20/n of the truth in divergence
+        are starts too, and where the nearest of the others is within 10/n there are random ones, to 50 in all.
+    keep : int, default 16
+        Of more starts than this only so many go on after 40 steps, the most likely ones (and twice as many after 15).
     em_iterations : int, default 0
         If positive, EM too is run, for so many iterations, from the first start of the first `em_samples` samples.
     em_samples : int
@@ -105,6 +123,8 @@ class Study:
     far_sd: float = 1.0
     blind_sd: float = 2.0
     extra: MixingMeasure | None = None
+    maxima: Maxima | None = None
+    keep: int = 16
     em_iterations: int = 0
     em_samples: int = 16
     em_sizes: tuple[int, ...] | None = None
@@ -117,7 +137,7 @@ class Study:
     def __post_init__(self) -> None:
         if not isinstance(self.truth, MixingMeasure) or self.truth.batch_shape != () or self.truth.d != 1:
             raise ValueError(message("truth", "one MixingMeasure with d = 1", f"{self.truth}", "index it first"))
-        for name in ("k", "replications", "em_samples", "p", "max_iter"):
+        for name in ("k", "replications", "em_samples", "keep", "p", "max_iter"):
             as_count(getattr(self, name), name)
         if self.k < self.truth.k:
             raise ValueError(message("k", f"at least k* = {self.truth.k}", self.k, "fit no fewer experts"))
@@ -139,7 +159,7 @@ class Study:
 
     @property
     def starts(self) -> int:
-        """Number of starts."""
+        """Number of starts that do not depend on the sample size."""
         extra = 0 if self.extra is None else self.extra.batch_shape[0]
         return self.close_starts + self.far_starts + self.blind_starts + extra
 
@@ -158,7 +178,10 @@ class Study:
         return draw(self.truth, int(size), self._rng(size, 0), **options)
 
     def starting_points(self, size: int) -> MixingMeasure:
-        """Starts of the fits to the samples of one size: batch (replications, starts), close, far, blind and extra."""
+        """Starts of the fits to the samples of one size, batch (replications, starts).
+
+        Close, far, blind and extra ones, maxima of the population, and more random ones, in this order.
+        """
         rng, truth, R = self._rng(size, 1), self.truth, self.replications
         parts = []
         for count, sd in ((self.close_starts, self.close_sd), (self.far_starts, self.far_sd)):
@@ -167,10 +190,27 @@ class Study:
                 parts.append(near_truth(truth, self.k, rng, theta=self.theta, **how))
         how = dict(size=(R, self.blind_starts), sd=self.blind_sd, theta=self.theta)
         parts.append(random_start(self.k, truth.K, 1, rng, **how))
-        if self.extra is not None:
-            parts.append(self.extra.canonical().broadcast_to((R, *self.extra.batch_shape)))
+        fixed = [] if self.extra is None else [self.extra.canonical()]
+        if self.maxima is not None:
+            fixed.append(self.maxima.within(WITHIN / size))
+        parts += [G.broadcast_to((R, *G.batch_shape)) for G in fixed]
+        missing = MANY - sum(G.batch_shape[1] for G in parts)
+        if self.maxima is not None and missing > 0 and size * self.maxima.nearest_other < SMALL:
+            parts.append(self.random_starts(rng, (R, missing)))
         joined = MixingMeasure(*(np.concatenate([getattr(G, name) for G in parts], axis=1) for name in FIELDS))
         return self.theta.clip(joined.in_gauge("last"))
+
+    @property
+    def population(self) -> Population:
+        """The infinite sample."""
+        return Population(self.truth, self.k, self.gate, self.domain, self.p, self.theta)
+
+    def random_starts(self, rng: np.random.Generator, shape: tuple[int, int]) -> MixingMeasure:
+        """Starts far from the truth: every other one random, every other one a recombination of its lines."""
+        R, count = shape
+        blind = random_start(self.k, self.truth.K, 1, rng, size=(R, count - count // 2), sd=2.0, theta=self.theta)
+        other = recombinations(self.population, rng, R * (count // 2)).reshape((R, count // 2))
+        return MixingMeasure(*(np.concatenate([getattr(G, f) for G in (blind, other)], axis=1) for f in FIELDS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,9 +221,9 @@ class StudyResult:
     ----------
     study : Study
     fits : MixingMeasure, batch shape (S, R, starts)
-        Where the maximisation led from every start.
+        Where the maximisation led from every start that was not given up.
     nats_behind : ndarray, shape (S, R, starts)
-        Nats by which each of them is less likely than the best, zero or more.
+        Nats by which each of them is less likely than the best, zero or more; infinite where a size has fewer starts.
     gain : ndarray, shape (S, R)
         Nats by which the best is more likely than the truth.
     reason : ndarray of str, shape (S, R, starts)
@@ -351,80 +391,144 @@ def run_studies(studies: list[Study], *, executor: Executor | None = None, progr
         if not isinstance(study, Study):
             raise TypeError(message("studies", "a list of Study", f"a {type(study).__name__}", "build them first"))
     jobs = [(study, size) for study in studies for size in study.sizes]
+    jobs += [(study, None) for study in studies if study.em_iterations]
     parts = iter(run_jobs(_run, jobs, executor=executor, progress=progress))
-    return [_assemble(study, [next(parts) for _ in study.sizes]) for study in studies]
+    fitted = [[next(parts) for _ in study.sizes] for study in studies]
+    return [
+        _assemble(study, part, next(parts) if study.em_iterations else None)
+        for study, part in zip(studies, fitted, strict=True)
+    ]
 
 
-def _run(study: Study, size: int) -> dict[str, np.ndarray]:
-    """All fits to the samples of one size."""
+def _run(study: Study, size: int | None) -> dict[str, np.ndarray] | MixingMeasure:
+    """All fits to the samples of one size; without a size those of EM, of all sizes at once."""
+    if size is None:
+        return _run_em(study)
     data, starts = study.samples(size), study.starting_points(size)
     data = WeightedPoints(data.points, data.weights[:, None])
-    result = mle(data, starts, gate=study.gate, theta=study.theta, max_iter=study.max_iter)
-    best = result.best()
-    out = {name: getattr(result.measure, name) for name in FIELDS}
-    out |= {"nats_behind": np.maximum(best[:, None].gain(result), 0.0), "gain": best.gain(study.truth)}
-    out |= {name: getattr(result, name) for name in _PER_START if name not in out}
-    if study.em_iterations and (study.em_sizes is None or size in study.em_sizes):
-        rule = StoppingRule("absolute", 0.0, study.em_iterations)
-        part = slice(study.em_samples)
-        fit = em(data[part, 0], starts[part, 0], gate=study.gate, theta=study.theta, stopping=rule)
-        out |= {f"em_{name}": getattr(fit.measure, name) for name in FIELDS}
-        out["em_nats_behind"] = best[part].gain(fit)
+    options = dict(gate=study.gate, theta=study.theta, max_iter=study.max_iter)
+    few = starts.batch_shape[1] <= POLISHED
+    first = mle(data, starts if few else _screened(study, data, starts)[0], tol=1e-9 if few else ROUGH_TOL, **options)
+    out = {name: np.array(getattr(first.measure, name)) for name in FIELDS}
+    out |= {name: np.array(getattr(first, name)) for name in _PER_START if name != "nats_behind"}
+    if not few:
+        at = np.arange(study.replications)[:, None], np.argsort(_behind(first), axis=-1, kind="stable")[:, :POLISHED]
+        last = mle(data, first.measure[at], **options)
+        for name in out:
+            out[name][at] = getattr(last.measure if name in FIELDS else last, name)
+        out["n_iter"][at] += first.n_iter[at]
+    fits = MixingMeasure(*(out[name] for name in FIELDS))
+    ahead = log_likelihood_difference(fits, study.truth, data, study.gate)
+    best = fits[np.arange(study.replications), ahead.argmax(axis=-1)]
+    behind = log_likelihood_difference(best[:, None], fits, data, study.gate)  # the best may be another by rounding
+    out["nats_behind"] = np.maximum(behind - behind.min(axis=-1, keepdims=True), 0.0)
+    best = fits[np.arange(study.replications), behind.argmin(axis=-1)]
+    out["gain"] = log_likelihood_difference(
+        best, study.truth, WeightedPoints(data.points, data.weights[:, 0]), study.gate
+    )
     return out
 
 
-def _assemble(study: Study, parts: list[dict[str, np.ndarray]]) -> StudyResult:
-    names = dict.fromkeys(name for part in parts for name in part)
-    arrays = {name: np.stack([part[name] for part in parts if name in part]) for name in names}
-    fits = MixingMeasure(*(arrays.pop(name) for name in FIELDS))
-    if study.em_iterations:
-        arrays["em"] = MixingMeasure(*(arrays.pop(f"em_{name}") for name in FIELDS))
-    return StudyResult(study, fits, **arrays)
+def _run_em(study: Study) -> MixingMeasure:
+    """EM's fits to the first samples of all its sizes, batch shape (F, E)."""
+    sizes, part = study.em_sizes or study.sizes, slice(study.em_samples)
+    samples, starts = (
+        [draw(n)[part] for n in sizes] for draw in (study.samples, lambda n: study.starting_points(n)[:, 0])
+    )
+    data = WeightedPoints(samples[0].points, np.stack([sample.weights for sample in samples]))
+    rule = StoppingRule("absolute", 0.0, study.em_iterations)
+    return em(data, MixingMeasure.stack(starts), gate=study.gate, theta=study.theta, stopping=rule).measure
 
 
-def distant_maxima(study: Study, rng, *, starts=100, least_loss=0.3) -> tuple[MixingMeasure, np.ndarray, np.ndarray]:
-    """Local maxima of the expected log-likelihood far from the truth, found from random starts.
+def _behind(result) -> np.ndarray:
+    """Nats by which fits (R, starts) are behind the best of their sample."""
+    return result.best()[:, None].gain(result)
+
+
+def _screened(study: Study, data: WeightedPoints, starts: MixingMeasure, keep=None) -> tuple[MixingMeasure, np.ndarray]:
+    """The most likely starts after some steps, and their positions; the starts themselves if they are few."""
+    keep, count = keep or study.keep, starts.batch_shape[1]
+    order = np.broadcast_to(np.arange(count), starts.batch_shape)
+    options, rows = dict(gate=study.gate, theta=study.theta, tol=FIRST_TOL), np.arange(len(order))[:, None]
+    for steps, left in SCREENING:
+        if order.shape[1] > left * keep:
+            first = mle(data, starts, max_iter=steps, **options)
+            likely = np.argsort(_behind(first), axis=-1, kind="stable")[:, : left * keep]
+            starts, order = first.measure[rows, likely], order[rows, likely]
+    return starts, order
+
+
+def _padded(array: np.ndarray, name: str, count: int) -> np.ndarray:
+    """An array (R, starts, ...) with its last start repeated, infinitely far behind, until there are `count`."""
+    missing = count - array.shape[1]
+    if not missing:
+        return array
+    more = np.repeat(array[:, -1:], missing, axis=1)
+    return np.concatenate([array, np.full_like(more, np.inf) if name == "nats_behind" else more], axis=1)
+
+
+def _assemble(study: Study, parts: list[dict[str, np.ndarray]], of_em: MixingMeasure | None) -> StudyResult:
+    count = max(part["nats_behind"].shape[1] for part in parts)
+    for part in parts:
+        part |= {name: _padded(part[name], name, count) for name in (*FIELDS, *_PER_START)}
+    arrays = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+    result = StudyResult(study, MixingMeasure(*(arrays.pop(name) for name in FIELDS)), **arrays, em=of_em)
+    if of_em is None:
+        return result
+    E, lacking = of_em.batch_shape[1], []
+    for i, size in enumerate(result.em_sizes):
+        best = result.best[study.sizes.index(size), :E]
+        lacking.append(log_likelihood_difference(best, of_em[i], study.samples(size)[:E], study.gate))
+    return replace(result, em_nats_behind=np.stack(lacking))
+
+
+def check_search(results: list[StudyResult], *, samples=4, starts=16, seed=0, executor=None) -> list[np.ndarray]:
+    """How much more likely measures other starts find than the best fits.
 
     Parameters
     ----------
-    study : Study
-        Its truth, k, gate, domain, nodes, theta, `blind_sd` and `max_iter` are used.
-    rng : numpy.random.Generator
+    results : list of StudyResult
+    samples : int
+        How many samples of each size, the first ones.
     starts : int
-        Random starts, of standard deviation `blind_sd`.
-    least_loss : float
-        Smallest loss D_2, least over translations, of a maximum that counts as far.
+        A quarter of them about the truth at the standard deviation 0.3, a quarter at 1, the others as
+        :meth:`Study.random_starts` has them.  After 40 steps the four most likely go on.
+    seed : int
+        Of the starts, which are independent of those of the study.
+    executor : concurrent.futures.Executor, optional
 
     Returns
     -------
-    measure : MixingMeasure, batch shape (F,)
-        The end points that are that far, the one with the smallest divergence first; equal ones are not sorted out.
-    divergence : ndarray, shape (F,)
-        Expected Kullback-Leibler divergence from the truth.  A sample of n points prefers the truth by n times this,
-        give or take a few nats.
-    loss : ndarray, shape (F,)
+    list of ndarray, shape (S, samples, starts)
+        For each result the nats by which where each start leads is more likely than the best fit: negative where it is
+        not, minus infinity where the start did not go on.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong kind or out of range.
-
-    Notes
-    -----
-    A search: that it finds none is no proof.
+        If a count is not positive.
     """
-    starts, rng = as_count(starts, "starts"), as_generator(rng)
-    least_loss = float(as_float_array(least_loss, "least_loss", ndim=0))
-    truth = study.truth
-    data = expected(truth, 1.0, domain=study.domain, gate=study.gate, p=study.p)
-    start = random_start(study.k, truth.K, 1, rng, size=starts, sd=study.blind_sd, theta=study.theta)
-    options = dict(gate=study.gate, theta=study.theta)
-    found = mle(data, start, tol=1e-22, max_iter=study.max_iter, **options).measure
-    divergence = log_likelihood_difference(truth, found, data, study.gate)
-    loss = voronoi_loss_parts(found, truth, 2.0, gauge="infimum").total
-    order = np.argsort(divergence)
-    order = order[loss[order] >= least_loss]
-    return found[order], divergence[order], loss[order]
+    samples, starts = as_count(samples, "samples"), as_count(starts, "starts", minimum=4)
+    jobs = [(r.study, size, r.best[i, :samples], starts, seed) for r in results for i, size in enumerate(r.study.sizes)]
+    parts = iter(run_jobs(_check, jobs, executor=executor, progress=False))
+    return [np.stack([next(parts) for _ in r.study.sizes]) for r in results]
+
+
+def _check(study: Study, size: int, best: MixingMeasure, starts: int, seed: int) -> np.ndarray:
+    """Nats by which other starts lead above the best fits, (samples, starts)."""
+    rng = np.random.default_rng(np.random.SeedSequence((study.seed, seed), spawn_key=(int(size), 2)))
+    count, quarter = len(best.beta0), starts // 4
+    how = dict(size=(count, quarter), split_mass=True, theta=study.theta)
+    how["cells"] = cells_in_turn(study.k, study.truth.k, quarter)
+    parts = [near_truth(study.truth, study.k, rng, sd=sd, **how) for sd in (study.close_sd, study.far_sd)]
+    parts.append(study.random_starts(rng, (count, starts - 2 * quarter)))
+    joined = MixingMeasure(*(np.concatenate([getattr(G, name) for G in parts], axis=1) for name in FIELDS))
+    data = WeightedPoints(study.design.points, study.samples(size).weights[:count, None])
+    start, order = _screened(study, data, study.theta.clip(joined.in_gauge("last")), keep=CHECKED)
+    options = dict(gate=study.gate, theta=study.theta, max_iter=study.max_iter)
+    ahead = np.full((count, starts), -np.inf)
+    np.put_along_axis(ahead, order, mle(data, start, tol=ROUGH_TOL, **options).gain(best[:, None]), axis=1)
+    return ahead
 
 
 def equivalent_measure(G: MixingMeasure, study: Study, *, max_iter=2000) -> tuple[MixingMeasure, np.ndarray]:

@@ -9,11 +9,11 @@ import pytest
 import logitmoe as lm
 from logitmoe.divergences import kullback_leibler
 from logitmoe.losses import voronoi_loss_parts
-from replication.chapters.asymptotics import Study, distant_maxima, equivalent_measure, parameter_errors, run_studies
+from replication.chapters.asymptotics import Study, check_search, equivalent_measure, parameter_errors, run_studies
 from replication.jobs import SerialExecutor
 from replication.pairs import constant_split, exchange
 from replication.paper import TABLE_2
-from replication.samples import expected
+from replication.population import population_maxima
 from replication.starts import cells_in_turn, near_truth
 
 THETA = lm.Theta(3.0, 10.0, 10.0, 10.0)
@@ -157,19 +157,28 @@ def test_parameter_errors():
         parameter_errors(wide, wide)
 
 
-def test_distant_maxima_finds_the_exchange_and_nothing_where_there_is_none():
-    pair = exchange()
-    study = Study("exchange", pair.measure, 3, blind_sd=3.0, max_iter=300)
-    found, divergence, loss = distant_maxima(study, np.random.default_rng(0), starts=60)
-    assert abs(divergence[0]) < 1e-16 and loss.min() >= 0.3
-    assert lm.voronoi_loss(found[0], pair.other, gauge="infimum") < 1e-4
-    study = Study("far", TRUTH, 2, theta=THETA)
-    found, divergence, _ = distant_maxima(study, np.random.default_rng(0), starts=20)
-    assert found.batch_shape == divergence.shape
-    assert (divergence > 1e-6).all() and (np.diff(divergence) >= 0.0).all()
-    data = expected(TRUTH, 1.0, domain=(-3.0, 3.0), p=48)
-    gap = lm.log_likelihood(TRUTH, data) - lm.log_likelihood(found, data)
-    assert divergence == pytest.approx(gap, abs=1e-10)
+def test_the_maxima_of_the_population_are_starts_where_a_sample_cannot_exclude_them():
+    study = Study("maxima", TRUTH, 3, theta=THETA, sizes=(10**4, 10**12), replications=2)
+    found = population_maxima(study.population, np.random.default_rng(0), starts=60)
+    study = replace(study, maxima=found, keep=6)
+    few, many = (study.starting_points(n).batch_shape[1] for n in (10**12, 10**4))
+    assert few == study.starts + (found.divergence <= 20 / 10**12).sum() < many == 50
+    result = run_studies([study], executor=SerialExecutor())[0]
+    assert result.fits.batch_shape == (2, 2, 6)
+    everything = run_studies([replace(study, keep=50)], executor=SerialExecutor())[0]
+    assert everything.fits.batch_shape == (2, 2, 50)
+    assert np.isinf(everything.nats_behind[1, :, few:]).all() and np.isfinite(everything.nats_behind[0]).all()
+    assert (result.gain <= everything.gain + 1e-6).all()
+
+
+def test_check_search_finds_what_a_poor_search_has_missed(over):
+    poor = replace(over.study, sizes=(10**10,), close_starts=0, far_starts=0, blind_starts=1, extra=None, max_iter=5)
+    poor, good = run_studies([poor], executor=SerialExecutor())[0], over
+    ahead = check_search([poor, good], samples=3, starts=8, executor=SerialExecutor())
+    assert [v.shape for v in ahead] == [(1, 3, 8), (2, 3, 8)]
+    assert (ahead[0].max(axis=-1) > 10.0).all() and np.median(ahead[1].max(axis=-1)) < 1.0
+    again = check_search([good], samples=3, starts=8, executor=SerialExecutor())[0]
+    assert np.array_equal(again, ahead[1])
 
 
 def test_equivalent_measure():
