@@ -61,7 +61,10 @@ def test_kernels_are_taken_and_what_a_processor_cannot_do_is_not_run(monkeypatch
 def test_the_workflows_call_what_is_defined_elsewhere():
     flows = {name: yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text()) for name in ("ci", "weekly")}
     assert set(flows["ci"][True]) == {"push", "pull_request"}  # YAML reads "on" as true
-    assert flows["ci"]["jobs"]["book"]["steps"][-1] == {"run": ".ci/run"}
+    steps = flows["ci"]["jobs"]["book"]["steps"]
+    run = steps.index({"run": ".ci/run"})
+    assert all("uses" in step for step in steps[run + 1 :])  # the pages that it has built are published
+    assert steps[-1]["with"]["path"] == "_build/html" and not any("make" in str(step) for step in steps)
     assert flows["weekly"]["jobs"]["weekly"]["steps"][-1] == {"run": "make ${{ matrix.target }}"}
     targets = flows["weekly"]["jobs"]["weekly"]["strategy"]["matrix"]["target"]
     assert targets == ["kernels", "mutations"]
