@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .checks import message
 from .fitting import INTERCEPTS, Starts, fit
@@ -77,14 +77,16 @@ class SoftmaxMoEClassifier(ClassifierMixin, BaseEstimator):
         names = getattr(X, "columns", None)
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
-        weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        if sample_weight is not None:
+            checks = {"ensure_2d": False, "ensure_non_negative": True, "input_name": "sample_weight"}
+            sample_weight = check_array(sample_weight, dtype=np.float64, **checks)
         self.classes_ = np.unique(y) if self.classes is None else np.asarray(self.classes)
         if len(self.classes_) < 2:
             got = f"one class, {self.classes_[0]!r}"
             raise ValueError(message("y", "at least 2 classes", got, "pass classes= if others may come"))
         columns = [self._positions(value, names) for value in (self.gate_columns, self.expert_columns)]
         position = self._encode(y)
-        table = Table(weights, list(range(len(self.classes_))), *columns)
+        table = Table(sample_weight, list(range(len(self.classes_))), *columns)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         self.model_ = fit(
             X, position, self.n_experts, rng=rng, gate=self.gate, penalty=self._ridge(),

@@ -238,7 +238,7 @@ def search(
         ends.append(exact)
         labels += ["split"] * len(exact.beta0)
     _LOG.info("k = %d: best of them %.3f; %d long runs of Newton's method", k, height.max(), len(labels))
-    long = problem.long(_joined(ends), LONG_STEPS)
+    long = problem.long(MixingMeasure.concatenate(ends), LONG_STEPS)
     heights = long.objective
     best = int(heights.argmax())
     independent = np.array([label in ("random", "partition") for label in labels])
@@ -334,7 +334,7 @@ class _Problem:
             origins += ["split"] * starts.splits
         if not parts:
             parts, origins = [self.perturbed(self.constant(k), 1, rng)], ["random"]
-        return _joined(parts), origins, exact
+        return MixingMeasure.concatenate(parts), origins, exact
 
     def partitions(self, k: int, count: int, rng) -> MixingMeasure:
         """Starts (count,): the gate and the experts fitted to parts of the screened sample."""
@@ -365,8 +365,3 @@ class _Problem:
         arrays = [getattr(G, name) for name in ("beta0", "beta1", "a", "b")]
         noisy = [v + (0.3 + 0.3 * np.abs(v)) * rng.standard_normal(v.shape) for v in arrays]
         return self.theta.clip(MixingMeasure(*noisy).in_gauge("last").canonical())
-
-
-def _joined(parts: list[MixingMeasure]) -> MixingMeasure:
-    """Measures of batch shapes (B,) as one batch."""
-    return MixingMeasure(*(np.concatenate([getattr(G, n) for G in parts]) for n in ("beta0", "beta1", "a", "b")))

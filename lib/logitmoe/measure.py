@@ -325,6 +325,11 @@ class MixingMeasure:
                 raise ValueError(message("measures", expected, f"{G} at index {i}", "stack those of one shape"))
         return cls(*(np.stack([getattr(G, name) for G in measures]) for name in FIELDS))
 
+    @classmethod
+    def concatenate(cls, measures, axis=0):
+        """Join measures along an existing batch axis; the axis after the batch axes is that of the atoms."""
+        return cls(*(np.concatenate([getattr(G, name) for G in measures], axis=axis) for name in FIELDS))
+
     # -- vectors ---------------------------------------------------------------------------------------------
 
     def to_vector(self, *, translations=False):

@@ -116,7 +116,7 @@ def as_matrix(x, names: Sequence[str] | None = None) -> tuple[np.ndarray, tuple[
     columns = getattr(x, "columns", None)
     if columns is None or callable(columns):
         x = as_covariates(x, d=None if names is None else len(names))
-        return x, tuple(names or (["x"] if x.shape[1] == 1 else [f"x{u + 1}" for u in range(x.shape[1])]))
+        return x, tuple(names or _numbered(x.shape[1]))
     labels = [str(label) for label in columns]
     missing = [name for name in names or () if name not in labels]
     if missing and set(names) != set(_numbered(len(names))):

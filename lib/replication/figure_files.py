@@ -3,8 +3,6 @@
 When the book is built, :func:`keep_figure_files` lets a chapter's cells give both beside the image that the page
 shows; a Sphinx extension takes them out of the chapter's outputs and puts links to them under the figure. A chapter
 that is run in any other way has the image alone, so that nothing of this is stored.
-
-This module and :mod:`replication.show` are the only ones that need Matplotlib.
 """
 
 from __future__ import annotations

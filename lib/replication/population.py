@@ -3,7 +3,7 @@
 An over-fitted model has, besides the truth, local maxima far from it whose densities are almost the true one.  A sample
 of n points prefers the truth to such a maximum by n times its Kullback-Leibler divergence, give or take a few nats, so
 that the maximum likelihood estimator may be there until that is several nats.  :func:`population_maxima` searches for
-them from thousands of starts and says how complete the search is: the Good-Turing estimate of the share of starts that
+them from many starts and says how complete the search is: the Good-Turing estimate of the share of starts that
 would end in a maximum not yet seen.  :func:`onset_size` is the n that follows.
 """
 
@@ -204,12 +204,7 @@ def population_starts(population: Population, rng: np.random.Generator, size: in
     how = dict(size=near, sd=0.5, split_mass=True, cells=cells_in_turn(k, truth.k, near), theta=theta)
     parts.append(theta.clip(near_truth(truth, k, rng, **how).in_gauge("last")))
     parts.append(recombinations(population, rng, size - near - sum(counts)))
-    return _join(parts)
-
-
-def _join(parts) -> MixingMeasure:
-    names = ("beta0", "beta1", "a", "b")
-    return MixingMeasure(*(np.concatenate([getattr(G, name) for G in parts]) for name in names))
+    return MixingMeasure.concatenate(parts)
 
 
 def population_maxima(
@@ -280,7 +275,7 @@ def population_maxima(
 
 
 def _as_start(population: Population) -> MixingMeasure:
-    """The truth as a measure of k atoms: its last atom split into equal ones of the same parameters."""
+    """The truth as a measure of k atoms: its first atom split into atoms of the same parameters."""
     G = population.truth.in_gauge("last").canonical()
     while G.k < population.k:
         G = G.split(0, 0.5)

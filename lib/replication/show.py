@@ -22,7 +22,8 @@ from logitmoe.checks import as_count, as_covariates, as_float_array, as_labels, 
 from logitmoe.gates import identity
 from logitmoe.measure import MixingMeasure
 from logitmoe.model import density, expert_log_probabilities, gate_log_probabilities, responsibilities
-from replication.figure_files import keep_figure_files
+
+from .figure_files import keep_figure_files
 
 __all__ = [
     "BinnedFrequencies",

@@ -81,3 +81,11 @@ def test_one_expert_is_the_multinomial_logit_of_statsmodels(name):
     coefficients = ours.coefficients()
     np.testing.assert_allclose(coefficients.estimate, np.asarray(theirs.params).T.ravel(), rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(coefficients.error, np.asarray(theirs.bse).T.ravel(), rtol=1e-6)
+
+
+def test_weights_that_are_none_are_named():
+    x, y = np.linspace(-1.0, 1.0, 20)[:, None], np.arange(20) % 2
+    with pytest.raises(ValueError, match="sample_weight"):
+        SoftmaxMoEClassifier(1).fit(x, y, sample_weight=np.r_[-1.0, np.ones(19)])
+    with pytest.raises(ValueError, match="weights: expected shape"):
+        SoftmaxMoEClassifier(1).fit(x, y, sample_weight=np.ones((20, 2)))

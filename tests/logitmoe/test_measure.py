@@ -389,6 +389,8 @@ def test_reshape_stack_and_broadcast():
     assert G.reshape((3, -1)).batch_shape == (3, 2)
     assert_equal(G.reshape(-1)[5], G[1, 2])
     assert_equal(MixingMeasure.stack([G[0], G[1]]), G)
+    assert_equal(MixingMeasure.concatenate([G[:1], G[1:]]), G)
+    assert_equal(MixingMeasure.concatenate([G[:, :2], G[:, 2:]], axis=1), G)
     H = random_measure().broadcast_to((4, 2))
     assert_equal(H[3, 1], random_measure())
     assert G.broadcast_to((2, 3)) is G

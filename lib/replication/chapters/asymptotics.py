@@ -197,8 +197,7 @@ class Study:
         missing = MANY - sum(G.batch_shape[1] for G in parts)
         if self.maxima is not None and missing > 0 and size * self.maxima.nearest_other < SMALL:
             parts.append(self.random_starts(rng, (R, missing)))
-        joined = MixingMeasure(*(np.concatenate([getattr(G, name) for G in parts], axis=1) for name in FIELDS))
-        return self.theta.clip(joined.in_gauge("last"))
+        return self.theta.clip(MixingMeasure.concatenate(parts, axis=1).in_gauge("last"))
 
     @property
     def population(self) -> Population:
@@ -210,7 +209,7 @@ class Study:
         R, count = shape
         blind = random_start(self.k, self.truth.K, 1, rng, size=(R, count - count // 2), sd=2.0, theta=self.theta)
         other = recombinations(self.population, rng, R * (count // 2)).reshape((R, count // 2))
-        return MixingMeasure(*(np.concatenate([getattr(G, f) for G in (blind, other)], axis=1) for f in FIELDS))
+        return MixingMeasure.concatenate([blind, other], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -522,7 +521,7 @@ def _check(study: Study, size: int, best: MixingMeasure, starts: int, seed: int)
     how["cells"] = cells_in_turn(study.k, study.truth.k, quarter)
     parts = [near_truth(study.truth, study.k, rng, sd=sd, **how) for sd in (study.close_sd, study.far_sd)]
     parts.append(study.random_starts(rng, (count, starts - 2 * quarter)))
-    joined = MixingMeasure(*(np.concatenate([getattr(G, name) for G in parts], axis=1) for name in FIELDS))
+    joined = MixingMeasure.concatenate(parts, axis=1)
     data = WeightedPoints(study.design.points, study.samples(size).weights[:count, None])
     start, order = _screened(study, data, study.theta.clip(joined.in_gauge("last")), keep=CHECKED)
     options = dict(gate=study.gate, theta=study.theta, max_iter=study.max_iter)

@@ -21,7 +21,7 @@ from logitmoe.checks import as_count, as_float_array, message
 from logitmoe.em_algorithm import StoppingRule, em
 from logitmoe.fitting import random_start
 from logitmoe.information import score
-from logitmoe.measure import DEFAULT_THETA, FIELDS, MixingMeasure, pair
+from logitmoe.measure import DEFAULT_THETA, MixingMeasure, pair
 from logitmoe.model import density
 from logitmoe.newton import log_likelihood_difference, mle
 from replication.samples import draw
@@ -293,7 +293,8 @@ def likelihood_gains(truth, experts, sizes, replications, rng, *, starts=12, p=4
         parts = [near_truth(truth, k, rng, size=shape, sd=sd, split_mass=True) for sd in (0.3, 1.0)]
         parts += [random_start(k, truth.K, 1, rng, size=shape, sd=sd) for sd in (1.0, 4.0)]
         by_em = _from_truth(truth, k, data, rng)
-        begin = _join(_in_box(MixingMeasure.stack(parts).reshape((starts, *shape[1:]))), MixingMeasure.stack([by_em]))
+        random = _in_box(MixingMeasure.stack(parts).reshape((starts, *shape[1:])))
+        begin = MixingMeasure.concatenate([random, MixingMeasure.stack([by_em])])
         result = mle(data, begin)
         best, fewer = result.best(axis=0), result.gain(truth)[:starts:2].max(axis=0)
         em_gain = log_likelihood_difference(by_em, truth, data)
@@ -312,11 +313,6 @@ def _from_truth(truth, k, data, rng):
 def _in_box(G):
     """In the gauge in which the last atom is fixed at 0, the one of Theta here, and inside Theta."""
     return DEFAULT_THETA.clip(G.in_gauge("last"))
-
-
-def _join(*measures):
-    """Measures side by side along their first axis."""
-    return MixingMeasure(*(np.concatenate([getattr(G, name) for G in measures]) for name in FIELDS))
 
 
 def second_opinion(gains, rng, *, samples=6, starts=6, sd=2.0):
@@ -431,5 +427,5 @@ def averages(G, truth, x):
     of_densities, of_measures : ndarray (K, m)
         (g_G + g_G*) / 2, and g of (G + G*) / 2, which weighs the two densities by their denominators.
     """
-    both = _join(G, truth)  # without batch axes the first axis is that of the atoms
+    both = MixingMeasure.concatenate([G, truth])  # without batch axes the first axis is that of the atoms
     return 0.5 * (density(G, x) + density(truth, x)), density(both, x)

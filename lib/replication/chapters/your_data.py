@@ -11,7 +11,8 @@ from logitmoe.checks import as_float_array, as_instance, as_number, message
 from logitmoe.fitted import FittedModel
 from logitmoe.measure import MixingMeasure
 from logitmoe.model import expert_log_probabilities, gate_log_probabilities
-from replication import show
+
+from .. import show
 
 __all__ = ["Curves", "Profile", "plot_profile", "profile"]
 
