@@ -108,6 +108,8 @@ class Run:
         self.clients.append(client)
         try:
             asyncio.run(client.async_execute(env=environment))
+            if any(errors_of(cell) for cell in notebook.cells):  # of what a cell shows: it ran, its output failed
+                raise RuntimeError("an error was shown")
         except (nbclient.exceptions.CellExecutionError, RuntimeError) as error:  # the latter: the kernel died
             raise ChapterError(describe(path, client, error)) from error
         finally:
@@ -123,13 +125,19 @@ class Run:
                 os.killpg(process.pid, signal.SIGKILL)  # a kernel leads a process group of its own
 
 
+def errors_of(cell):
+    """The errors that a cell shows and that are not intended."""
+    if "raises-exception" in cell.metadata.get("tags", []):
+        return []
+    return [output for output in cell.get("outputs", []) if output.output_type == "error"]
+
+
 def describe(path, client, error):
     """What failed, for a reader of the build's last lines."""
     for n, cell in enumerate(client.nb.cells, 1):
-        outputs = cell.get("outputs", [])
-        intended = "raises-exception" in cell.metadata.get("tags", [])
-        if not intended and any(output.output_type == "error" for output in outputs):
-            return TERMINAL_COLOURS.sub("", f"{path.name}, cell {n}: {error}")
+        for shown in errors_of(cell):
+            said = error if isinstance(error, nbclient.exceptions.CellExecutionError) else "\n".join(shown.traceback)
+            return TERMINAL_COLOURS.sub("", f"{path.name}, cell {n}: {said}")
     return f"{path.name}: {error} (cells of code begun: {client.code_cells_executed})"
 
 

@@ -30,8 +30,9 @@ def figure_rows(figure):
     """What a figure plots, as rows with the entries of :data:`COLUMNS`.
 
     Lines, points, bars (their centre and upper end), areas and error bars (their corners), words at a place, images
-    and meshes (the middles of their cells) are there; ticks and legends are not. A line across a panel, as ``axhline``
-    draws it, is of the kind "guide": one of its coordinates is a part of the panel, from 0 to 1.
+    and meshes (the middles of their cells, or the corners of a smooth one) are there; ticks and legends are not. A line
+    across a panel, as ``axhline`` draws it, is of the kind "guide": one of its coordinates is a part of the panel, from
+    0 to 1.
 
     Parameters
     ----------
@@ -102,9 +103,10 @@ def _points(ax, artist):
             for x, y in zip(*map(_floats, (artist.get_xdata(orig=False), artist.get_ydata(orig=False))), strict=True):
                 yield "guide" if across else "line", 1, x, y, None
     elif isinstance(artist, QuadMesh):
-        corners = artist.get_coordinates()
-        middles = 0.25 * (corners[1:, 1:] + corners[1:, :-1] + corners[:-1, 1:] + corners[:-1, :-1])
-        for (x, y), value in zip(middles.reshape(-1, 2), _floats(artist.get_array()), strict=True):
+        at, values = artist.get_coordinates(), artist.get_array()
+        if values.size < at[..., 0].size:  # one for each cell; a smooth mesh has one for each corner
+            at = 0.25 * (at[1:, 1:] + at[1:, :-1] + at[:-1, 1:] + at[:-1, :-1])
+        for (x, y), value in zip(at.reshape(-1, 2), _floats(values), strict=True):
             yield "mesh", 1, x, y, value
     elif isinstance(artist, PathCollection):
         colours = artist.get_array()

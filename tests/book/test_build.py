@@ -115,6 +115,13 @@ def test_a_failing_cell_names_the_chapter_and_ends_the_run(tmp_path):
     assert bad.read_bytes() == before and processes_of(os.getpid()) == []
 
 
+def test_what_a_cell_shows_may_not_fail_either(tmp_path):
+    text = "class Shown:\n    def _repr_html_(self):\n        raise ValueError('no picture')"
+    path = notebook(tmp_path / "shows.ipynb", text, "display(Shown())\nprint(2)")
+    with pytest.raises(tool.ChapterError, match=r"(?s)shows\.ipynb, cell 3: .*ValueError: no picture"):
+        tool.execute([path], say=lambda line: None)
+
+
 def test_a_kernel_that_dies_is_named(tmp_path):
     path = notebook(tmp_path / "dies.ipynb", "x = 1", "import os\n\nos._exit(1)")
     with pytest.raises(tool.ChapterError, match=r"dies.ipynb: Kernel died \(cells of code begun: 2\)"):

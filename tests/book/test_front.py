@@ -72,6 +72,23 @@ def test_anchors_are_unique_and_nothing_of_the_plumbing_is_shown(browser, page):
         assert not re.search(r"\bglue\(|\bVerdict\(\n|rows\.append", text)
 
 
+# The alpha of the background of each verdict's title, and of what the theme lays over it (no alpha: opaque).
+TITLES = r"""
+document.documentElement.dataset.theme = arguments[0];
+return [...document.querySelectorAll("div.verdict-box > .admonition-title")].flatMap(title =>
+  [getComputedStyle(title), getComputedStyle(title, "::before")].map(({backgroundColor: colour}) =>
+    Number((/(?:\/|rgba.*,) *([\d.]+)\)$/.exec(colour) || [0, 1])[1])));
+"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_titles_of_verdicts_are_on_a_tint(browser, theme):
+    """axe-core does not see what a pseudo-element covers."""
+    opened(browser, "book/density_rate.html")
+    alphas = browser.execute_script(TITLES, theme)
+    assert alphas and max(alphas) < 0.2
+
+
 @pytest.mark.parametrize("stem", [path.stem for path, there in STORED.items() if there])
 def test_a_chapter_lists_its_verdicts_under_its_title(browser, stem):
     opened(browser, f"book/{stem}.html")

@@ -55,6 +55,10 @@ def test_bars_areas_guides_images_and_meshes(panels):
     assert {row[6] for row in rows(figure, "area")} == {0.0, 2.0}
     assert [row[5:] for row in rows(figure, "image")] == [(1.0, 0.5, 1.0), (3.0, 0.5, 2.0)]
     assert [row[5:] for row in rows(figure, "mesh")] == [(1.0, 1.0, 9.0)]
+    _, ax = plt.subplots()
+    ax.pcolormesh([0.0, 2.0], [0.0, 3.0], [[9.0, 8.0], [7.0, 6.0]], shading="gouraud")
+    corners = [(0.0, 0.0, 9.0), (2.0, 0.0, 8.0), (0.0, 3.0, 7.0), (2.0, 3.0, 6.0)]
+    assert [row[5:] for row in rows(ax.figure, "mesh")] == corners
 
 
 def test_a_contour_knows_its_level(panels):
