@@ -14,8 +14,8 @@ CHAPTERS = [page for page in PAGES if page.startswith("book/")]
 #: Chapters whose plumbing is hidden.
 EDITED = (
     *("introduction", "ledger", "model", "identifiability", "density_rate", "voronoi", "regime1", "three_atoms"),
-    *("regime2", "modified_gating", "copies", "implications", "simulations", "protocol", "polynomial_rate"),
-    *("references", "run", "cite", "corrections", "coming_from", "your_data"),
+    *("regime2", "modified_gating", "copies", "implications", "simulations", "protocol", "asymptotics"),
+    *("polynomial_rate", "references", "run", "cite", "corrections", "coming_from", "your_data"),
 )
 OF_THE_PAPER = [name for name in NUMBERED if name.split()[0] in ("Theorem", "Proposition", "Figure")]
 STORED = collect(sorted((HTML.parents[1] / "book").glob("*.ipynb")))
