@@ -108,11 +108,12 @@ def test_a_reader_finds_the_chapters_of_this_run(tmp_path, monkeypatch):
 def test_a_failing_cell_names_the_chapter_and_ends_the_run(tmp_path):
     bad = notebook(tmp_path / "bad.ipynb", "x = 1", "raise ValueError('no root in [0, 1]')")
     slow = notebook(tmp_path / "slow.ipynb", "import time\n\ntime.sleep(600)")
-    before, began = bad.read_bytes(), time.monotonic()
+    before, running, began = bad.read_bytes(), processes_of(os.getpid()), time.monotonic()
     with pytest.raises(tool.ChapterError, match=r"bad.ipynb, cell 3: (?s:.*)ValueError: no root in \[0, 1\]"):
         tool.execute([bad, slow], workers=2, say=lambda line: None)
     assert time.monotonic() - began < 300, "the other chapter was waited for"
-    assert bad.read_bytes() == before and processes_of(os.getpid()) == []
+    assert bad.read_bytes() == before
+    assert set(processes_of(os.getpid())) <= set(running), "a kernel, or what it has started, outlives the run"
 
 
 def test_what_a_cell_shows_may_not_fail_either(tmp_path):
