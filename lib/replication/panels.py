@@ -16,6 +16,7 @@ from logitmoe.gates import Gate, as_gate, identity
 from logitmoe.losses import VoronoiLoss, voronoi_loss_parts
 from logitmoe.measure import DEFAULT_THETA, FIELDS, GAUGES, MixingMeasure, Theta
 from logitmoe.model import sample
+from logitmoe.penalty import NO_PENALTY, Ridge
 from logitmoe.results import StoppingRule
 
 __all__ = ["Panel", "PanelResult", "ReportedLine"]
@@ -99,6 +100,8 @@ class Panel:
         fits are read, not how they are made: `PanelResult.loss` takes any other.
     theta : Theta
         The compact parameter set. Its size is not in the paper.
+    penalty : Ridge
+        What EM takes off the log-likelihood; none in the paper.
     design : {"random", "grid"}
         Covariates drawn uniformly from [0, 1], as the paper says, or the n equally spaced points from 0 to 1.
     seed : int
@@ -130,6 +133,7 @@ class Panel:
     stopping: StoppingRule = field(default_factory=StoppingRule)
     gauge: str = "as_is"
     theta: Theta = DEFAULT_THETA
+    penalty: Ridge = NO_PENALTY
     design: str = "random"
     seed: int = 231014188  # the paper's number on arXiv
     checkpoints: tuple[int, ...] = CHECKPOINTS
@@ -145,7 +149,8 @@ class Panel:
 
         if not isinstance(self.name, str) or not self.name:
             refuse("name", "a text", "name the panel, e.g. '1a'")
-        for name, kind in (("truth", MixingMeasure), ("stopping", StoppingRule), ("theta", Theta)):
+        kinds = {"truth": MixingMeasure, "stopping": StoppingRule, "theta": Theta, "penalty": Ridge}
+        for name, kind in kinds.items():
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(message(name, f"a {kind.__name__}", type(getattr(self, name)).__name__, "make one"))
         if self.truth.batch_shape or self.truth.d != 1:
@@ -224,7 +229,7 @@ class Panel:
         out |= {name: getattr(self, name) for name in ("start_draws", "start_number", "design", "seed", "order")}
         out |= {"sizes": list(self.sizes), "checkpoints": list(self.checkpoints)}
         out |= {"truth": {letter: getattr(self.truth, letter).tolist() for letter in FIELDS}}
-        out |= {"stopping": asdict(self.stopping), "theta": asdict(self.theta)}
+        out |= {name: asdict(getattr(self, name)) for name in ("stopping", "theta", "penalty")}
         # Two gates of one name are told apart by some of their values.
         places = np.array([[0.125], [0.5], [0.875]])
         for name, gate in (("gate", self.gate), ("data_gate", self.sampling_gate)):
@@ -264,7 +269,8 @@ class PanelResult:
     measure : MixingMeasure, batch shape (S, R)
         The fitted measures.
     log_likelihood, compression_error : ndarray, shape (S, R)
-        Log-likelihood of the sample, and its estimated relative error due to compression (0 for raw points).
+        Log-likelihood of the sample, without a penalty, and its estimated relative error due to compression (0 for
+        raw points).
     n_iter, order : ndarray of int, shape (S, R)
         Iterations done, and nodes that stood for the sample (n for raw points).
     reason : ndarray of str, shape (S, R)

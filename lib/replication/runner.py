@@ -206,7 +206,7 @@ def fitted_alike(panels: list[Panel], rules: bool = False) -> list[list[int]]:
     alike: dict[tuple, list[int]] = {}
     for position, panel in enumerate(panels):
         stopping = None if rules else panel.stopping
-        key = (panel.k, str(panel.record()["gate"]), panel.theta, stopping, panel.checkpoints)
+        key = (panel.k, str(panel.record()["gate"]), panel.theta, panel.penalty, stopping, panel.checkpoints)
         alike.setdefault(key, []).append(position)
     return list(alike.values())
 
@@ -272,6 +272,7 @@ def _follow(panel: Panel, data: WeightedPoints | ChebyshevMoments, start: Mixing
                 MixingMeasure(**{letter: value[active] for letter, value in now.items()}),
                 gate=panel.gate,
                 theta=panel.theta,
+                penalty=panel.penalty,
                 stopping=replace(panel.stopping, max_iter=stop - done),
             )
             for letter in FIELDS:
@@ -294,8 +295,8 @@ def _follow(panel: Panel, data: WeightedPoints | ChebyshevMoments, start: Mixing
 
 def _follow_every(panel: Panel, data: WeightedPoints | ChebyshevMoments, start: MixingMeasure) -> dict[str, np.ndarray]:
     """As :func:`_follow`, from one run that records every iteration."""
-    options = {"gate": panel.gate, "theta": panel.theta, "stopping": panel.stopping}
-    result = em(data, start, trace="full", **options)
+    model = {"gate": panel.gate, "theta": panel.theta, "penalty": panel.penalty}
+    result = em(data, start, stopping=panel.stopping, trace="full", **model)
     raw, fits = result.nodes is None, start.batch_shape[0]
     out = {name: getattr(result, name) for name in ("log_likelihood", "n_iter", "reason", "at_bound")}
     out["compression_error"] = np.zeros(fits) if raw else result.compression_error
@@ -361,7 +362,8 @@ def compare_with_raw(result: PanelResult, fits, *, refit: bool = True) -> RawCom
         raw = log_likelihood(result.measure[s, r], data, panel.gate)
         errors.append(abs(result.log_likelihood[s, r] - raw) / abs(raw))
         if refit:
-            fit = em(data, result.path[s, r, 0], gate=panel.gate, theta=panel.theta, stopping=panel.stopping)
+            model = {"gate": panel.gate, "theta": panel.theta, "penalty": panel.penalty}
+            fit = em(data, result.path[s, r, 0], stopping=panel.stopping, **model)
             one, other = (
                 voronoi_loss_parts(G, panel.truth, gauge=panel.gauge).total for G in (result.measure[s, r], fit.measure)
             )

@@ -11,7 +11,17 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 
-from logitmoe import MixingMeasure, StoppingRule, Theta, WeightedPoints, compress, em, log_likelihood, voronoi_loss
+from logitmoe import (
+    MixingMeasure,
+    Ridge,
+    StoppingRule,
+    Theta,
+    WeightedPoints,
+    compress,
+    em,
+    log_likelihood,
+    voronoi_loss,
+)
 from replication import runner
 from replication.jobs import SerialExecutor
 from replication.lines import power_law
@@ -558,6 +568,16 @@ def test_starts_of_another_number_are_others_from_the_same_sample():
     alone = run_panel(other, executor=SERIAL)
     assert (first.path.a[..., 0, :, :] != second.path.a[..., 0, :, :])[..., 0].all()
     np.testing.assert_allclose(second.loss().total, alone.loss().total, rtol=1e-9)
+
+
+def test_a_penalty_is_that_of_em_and_leaves_the_other_panels_as_they_are():
+    ridge = Ridge(slopes=1.0)
+    plain, shrunk = run_panels([SMALL, replace(SMALL, name="ridge", penalty=ridge)], executor=SERIAL)
+    data = compress(*SMALL.sample(500, 2), 2, p=SMALL.order)
+    fit = em(data, shrunk.path[1, 2, 0], stopping=SMALL.stopping, penalty=ridge)
+    assert shrunk.loss().total[1, 2] == pytest.approx(float(voronoi_loss(fit.measure, TABLE_2)), rel=1e-9)
+    assert (shrunk.log_likelihood < plain.log_likelihood).all()
+    assert same(plain, run_panel(SMALL, executor=SERIAL))
 
 
 @pytest.mark.parametrize("change", [{"start_draws": "all"}, {"start_number": -1}])
