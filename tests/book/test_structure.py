@@ -13,6 +13,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from pybtex.database import parse_file
 
+from replication.verdicts import collect
+
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
 SANITIZE = ROOT / "tests" / "nbval_sanitize.cfg"
@@ -240,6 +242,19 @@ def test_citations_are_in_the_bibliography():
     cited = {(page, key.strip()) for page, keys in lists for key in keys.split(",")}
     assert cited, "the book cites nothing"
     assert {(page, key) for page, key in cited if key not in known} == set()
+
+
+#: Verdicts without a badge beside a claim, each with the reason.
+UNBADGED = {
+    "Table 1, rates of the MLE as measured": "the chapter measures the table; no sentence of the paper says this",
+}
+VERDICTS = [(path, verdict.title) for path, there in collect(CHAPTERS).items() for verdict in there]
+
+
+@pytest.mark.parametrize(("path", "title"), VERDICTS, ids=[title for _, title in VERDICTS])
+def test_a_verdict_has_its_badge_beside_the_claim(path, title):
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+    assert title in UNBADGED or f"{{verdict}}`{title}`" in "\n".join(cells)
 
 
 def test_every_reference_has_a_doi_or_an_address():
