@@ -13,11 +13,12 @@ from docutils import nodes
 from pybtex.database import parse_file
 from run_chapters import folder_of
 
-from replication.ledger import ICONS
+from replication.ledger import in_words
 from replication.plain import default_word, plain
+from replication.verdicts import MIME
 
-#: Kinds of data that the plain notebook keeps of what a cell shows.
-SHOWN = ("text/plain", "text/markdown", "text/html", "image/png")
+#: Kinds of data that the plain notebook keeps of what a cell shows, and verdicts, which the ledger reads.
+SHOWN = ("text/plain", "text/markdown", "text/html", "image/png", MIME)
 GLUED = "application/papermill.record/text/plain"
 KNOWN = """\
     !git clone --quiet --depth 1 --branch {branch} {url} book
@@ -79,8 +80,7 @@ class Words:
             written = "; ".join(form.format(authors(entry), entry.fields["year"]) for entry in cited)
             return written if role == "cite:t" else f"({written})"
         if role == "verdict":
-            verdict = self.env.verdicts[target].verdict
-            return f"**{ICONS[verdict]} {verdict}**"
+            return in_words(self.env.verdicts[target])
         found = ""
         if role in ("numref", "prf:ref", "number"):
             found = self.number(label)
