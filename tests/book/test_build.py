@@ -337,6 +337,29 @@ def with_figure(folder, address):
     return page(folder, "simulations"), plain
 
 
+READS_A_FILE = """\
+from pathlib import Path
+
+if Path("data").exists():
+    print(Path("data/birds.csv").read_text())"""
+
+
+def test_a_plain_notebook_in_an_empty_folder_says_what_it_lacks(tmp_path, monkeypatch):
+    done = build(tmp_path, model="print(1)", your_data=READS_A_FILE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    sources = tmp_path / "_build" / "html" / "_sources" / "book"
+    first = {name: nbformat.read(sources / f"{name}.ipynb", 4).cells[0].source for name in ("model", "your_data")}
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    exec(first["model"], {})  # the packages are here
+    with pytest.raises(RuntimeError, match="run: pip install .*, and open this notebook in its folder book"):
+        exec(first["your_data"], {})
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RuntimeError, match=r'run: pip install "\.\[chapters\]"$'):
+        exec(first["model"], {})
+
+
 def legend(html):
     """The line below a figure, without its tags, and the addresses in it."""
     line = re.search(r'<p class="figure-files">(.*?)</p>', html, re.DOTALL)[1]
