@@ -1,8 +1,11 @@
-"""Sphinx extension: under each figure its SVG and the CSV of what it plots, and a page that lists figures and tables.
+"""Sphinx extension: under each figure its SVG, the CSV of what it plots, its code and its counterpart in the paper.
 
-A chapter that is run by the build gives both beside the image (`replication.figure_files`). Here they are taken out of
-the notebook, written into the folder ``figures`` of the built book under the figure's name, which does not change, and
-linked to. On the page ``book/figures`` the line ``<!-- figures and tables -->`` becomes the list of all of them.
+A chapter that is run by the build gives SVG and CSV beside the image (`replication.figure_files`). Here they are taken
+out of the notebook, written into the folder ``figures`` of the built book under the figure's name, which does not
+change, and linked to. The code is a cell of the page and of the chapter's notebook: in the repository, at the commit of
+the build, if ``_config.yml`` has its address, otherwise the plain notebook. What the figure is in the paper is said by
+`replication.paper.COUNTERPARTS`. On the page ``book/figures`` the line ``<!-- figures and tables -->`` becomes the list
+of all figures and tables.
 """
 
 import re
@@ -12,8 +15,10 @@ from pathlib import Path
 import nbformat
 from docutils import nodes
 from plain_notebooks import chapter, glued
+from repository import file_in_repository
 from run_chapters import execute, folder_of
 
+from replication.paper import COUNTERPARTS
 from replication.plain import plain
 
 KINDS = {"image/svg+xml": ("svg", "Figure as SVG"), "text/csv": ("csv", "Plotted data as CSV")}
@@ -45,23 +50,54 @@ def take_files(app):
         nbformat.write(notebook, path)
 
 
-def links(app, name, docname):
-    """Address and text of each file of a figure, as seen from a page."""
+def cells_of(notebook):
+    """The cell that draws each figure of a notebook, by the figure's name."""
+    return {figure_of(cell)["name"]: cell for cell in notebook.cells if figure_of(cell)}
+
+
+def links(app, name, page, cell, docname):
+    """What is said beside a figure of `page`, as seen from `docname`: pairs of a text and an address, "" for none."""
+    up = "../" * docname.count("/")
     for mime in sorted(app.env.figure_files.get(name, ())):
         suffix, text = KINDS[mime]
-        yield f"{'../' * docname.count('/')}figures/{name}.{suffix}", text
+        yield text, f"{up}figures/{name}.{suffix}"
+    source = file_in_repository(app, f"{page}.ipynb") or f"{up}_sources/{page}.ipynb"
+    shown = not {"remove-input", "remove-cell"} & set(cell.metadata.get("tags", []))
+    here = "" if page == docname else f"{up}{page}.html"
+    yield f"Code: cell {cell.execution_count}", f"{here}#{code_anchor(name)}" if shown else ""
+    yield f"of {page.rpartition('/')[2]}.ipynb", source
+    if name in COUNTERPARTS:
+        yield f"In the paper: {COUNTERPARTS[name]}", ""
+
+
+def code_anchor(name):
+    """The anchor of the cell that draws a figure: ``code-fig-map``."""
+    return f"code-{name}"
+
+
+def separated(found):
+    """Each text and address, with what stands before it."""
+    for count, (text, url) in enumerate(found):
+        yield ("" if not count else " " if text.startswith("of ") else " · "), text, url
 
 
 def link_files(app, doctree):
-    """Put the links into the legend of each figure."""
+    """Put the line below the caption of each figure, and an anchor at its code."""
+    page = app.env.docname
+    if not str(app.env.doc2path(page)).endswith(".ipynb"):
+        return
+    cells = cells_of(chapter(app, page))
     for figure in doctree.findall(nodes.figure):
-        for name in figure["names"]:
-            found = [nodes.reference("", text, refuri=url) for url, text in links(app, name, app.env.docname)]
-            if found:
-                line = nodes.paragraph("", "", classes=["figure-files"])
-                for count, reference in enumerate(found):
-                    line += [nodes.Text(" · "), reference] if count else [reference]
-                figure += nodes.legend("", line)
+        for name in set(figure["names"]) & cells.keys():
+            line = nodes.paragraph("", "", classes=["figure-files"])
+            for before, text, url in separated(links(app, name, page, cells[name], page)):
+                line += [nodes.Text(before), nodes.reference("", text, refuri=url) if url else nodes.Text(text)]
+            figure += nodes.legend("", line)
+            cell = figure.parent
+            while cell is not None and "cell" not in cell.get("classes", []):
+                cell = cell.parent
+            if cell is not None:
+                cell["ids"].append(code_anchor(name))
 
 
 def only_values(values):
@@ -81,8 +117,9 @@ def list_all(app, docname, source):
         for cell in notebook.cells:
             if figure_of(cell):
                 name, caption = figure_of(cell)["name"], figure_of(cell)["caption"]
-                files = " · ".join(f'<a href="{url}">{text}</a>' for url, text in links(app, name, docname))
-                figures.append(f"- {{numref}}`{name}`: {plain(caption, word)} {files}")
+                found = separated(links(app, name, page, cell, docname))
+                said = "".join(f'{one}<a href="{url}">{text}</a>' if url else one + text for one, text, url in found)
+                figures.append(f"- {{numref}}`{name}`: {plain(caption, word)} {said}")
             texts = [cell.source] if cell.cell_type == "markdown" else []
             texts += [output.get("data", {}).get("text/markdown", "") for output in cell.get("outputs", [])]
             found = (hit for text in texts for hit in TABLE.findall(text))

@@ -6,6 +6,7 @@ instead, the captions as text, and a first cell that installs what the chapter n
 is read from ``repository`` in ``_config.yml``; where it is not given, the cell says what to do.
 """
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -13,11 +14,14 @@ from docutils import nodes
 from pybtex.database import parse_file
 from run_chapters import folder_of
 
-from replication.ledger import ICONS
+from replication.ledger import in_words
 from replication.plain import default_word, plain
+from replication.verdicts import MIME
 
-#: Kinds of data that the plain notebook keeps of what a cell shows.
-SHOWN = ("text/plain", "text/markdown", "text/html", "image/png")
+#: Kinds of data that the plain notebook keeps of what a cell shows, and verdicts, which the ledger reads.
+SHOWN = ("text/plain", "text/markdown", "text/html", "image/png", MIME)
+#: Files of the repository that the code of a chapter reads.
+READ = re.compile(r'"((?:data|\.\.)/[\w./-]+)"')
 GLUED = "application/papermill.record/text/plain"
 KNOWN = """\
     !git clone --quiet --depth 1 --branch {branch} {url} book
@@ -25,13 +29,13 @@ KNOWN = """\
     %cd -q book/book
 """
 UNKNOWN = """\
-    raise ModuleNotFoundError('In a copy of the repository of this book, run: pip install ".[chapters]"')
+    raise RuntimeError('In a copy of the repository of this book, run: pip install ".[chapters]"{also}')
 """
 FIRST = """\
 # Installs what this chapter needs, where it is opened outside a copy of the repository.
 from importlib.util import find_spec
-
-if find_spec("replication") is None:
+{path}
+if find_spec("replication") is None{missing}:
 {install}
 from replication.plain import show_plainly
 
@@ -79,8 +83,7 @@ class Words:
             written = "; ".join(form.format(authors(entry), entry.fields["year"]) for entry in cited)
             return written if role == "cite:t" else f"({written})"
         if role == "verdict":
-            verdict = self.env.verdicts[target].verdict
-            return f"**{ICONS[verdict]} {verdict}**"
+            return in_words(self.env.verdicts[target])
         found = ""
         if role in ("numref", "prf:ref", "number"):
             found = self.number(label)
@@ -119,12 +122,17 @@ class Words:
         return ".".join(map(str, numbered.get(f"equation-{nodes.make_id(label)}", (number,))))
 
 
-def first_cell(options, macros):
-    """The code of the first cell; `options` are the theme's."""
+def first_cell(notebook, options, macros):
+    """The code of the first cell of a notebook; `options` are the theme's."""
     url, branch = options.get("repository_url"), options.get("repository_branch") or "main"
-    install = KNOWN.format(url=url, branch=branch) if url else UNKNOWN
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    reads = READ.search(code)
+    missing = f' or not Path("{reads[1]}").exists()' if reads else ""
+    also = ", and open this notebook in its folder book" if reads else ""
+    install = KNOWN.format(url=url, branch=branch) if url else UNKNOWN.format(also=also)
     written = ", ".join(f'"{name}": r"{meaning}"' for name, meaning in macros.items())
-    return FIRST.format(install=install, macros=f"{{{written}}}" if macros else "")
+    path = "from pathlib import Path\n" if reads else ""
+    return FIRST.format(path=path, missing=missing, install=install, macros=f"{{{written}}}" if macros else "")
 
 
 def make_plain(notebook, word, macros, first):
@@ -159,10 +167,10 @@ def write_notebooks(app, exception):
         return
     bibliography = parse_file(str(Path(app.srcdir, app.config.bibtex_bibfiles[0]))).entries
     macros = app.config.mathjax3_config["tex"].get("macros", {})
-    first = first_cell(app.config.html_theme_options, macros)
     for docname in app.env.found_docs:
         if str(app.env.doc2path(docname)).endswith(".ipynb"):
             notebook = chapter(app, docname)
+            first = first_cell(notebook, app.config.html_theme_options, macros)
             notebook = make_plain(notebook, Words(app, docname, glued(notebook), bibliography), macros, first)
             nbformat.validate(notebook)
             target = Path(app.outdir, "_sources", f"{docname}.ipynb")

@@ -2,7 +2,8 @@
 
 * The footer of every page ends with the version, and with the commit if the book is built in a clone and git is at
   hand; files that differ from it are mentioned.
-* The button that opens a chapter on Binder is there if ``_config.yml`` has the repository's address.
+* The buttons that open a chapter on Binder and on Colab are there if ``_config.yml`` has the repository's address, that
+  for Colab if it is on GitHub. They open the branch that is named there: the chapters as plain notebooks.
 """
 
 import os
@@ -22,6 +23,14 @@ def commit(folder):
         return ""
 
 
+def file_in_repository(app, path):
+    """The address of a file at the commit of the build; empty if ``_config.yml`` has no address of the repository."""
+    options = app.config.html_theme_options
+    url, branch = options.get("repository_url"), options.get("repository_branch") or "main"
+    at = commit(app.srcdir).removesuffix("-dirty") or branch
+    return f"{url.rstrip('/')}/blob/{at}/{path}" if url else ""
+
+
 def add_version(app, config):
     """Put version and commit at the end of the footer that _config.yml gives."""
     said = f"Version {logitmoe.__version__}"
@@ -34,9 +43,12 @@ def add_version(app, config):
 
 
 def drop_buttons(app, config):
-    """Without an address there is nothing that the button could open, and the theme would fail."""
-    if not config.html_theme_options.get("repository_url"):
+    """Without an address there is nothing that the buttons could open, and the theme would fail."""
+    url = config.html_theme_options.get("repository_url")
+    if not url:
         config.html_theme_options.pop("launch_buttons", None)
+    elif "github.com/" not in url:
+        config.html_theme_options.get("launch_buttons", {}).pop("colab_url", None)
 
 
 def setup(app):

@@ -64,7 +64,11 @@ def test_the_workflows_call_what_is_defined_elsewhere():
     steps = flows["ci"]["jobs"]["book"]["steps"]
     run = steps.index({"run": ".ci/run"})
     assert all("uses" in step for step in steps[run + 1 :])  # the pages that it has built are published
-    assert steps[-1]["with"]["path"] == "_build/html" and not any("make" in str(step) for step in steps)
+    published = [step["with"]["path"] for step in steps[run + 1 :]]
+    assert published == ["_build/html", "_build/html/_sources/book/*.ipynb"] and "make" not in str(steps)
+    branch = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["branch"]
+    assert flows["ci"][True]["push"] == {"branches-ignore": [branch]}
+    assert flows["ci"]["jobs"]["notebooks"]["steps"][-1]["run"].endswith(f"HEAD:refs/heads/{branch}\n")
     assert flows["weekly"]["jobs"]["weekly"]["steps"][-1] == {"run": "${{ matrix.command }}"}
     *targets, everything = flows["weekly"]["jobs"]["weekly"]["strategy"]["matrix"]["command"]
     assert targets == ["make kernels", "make mutations"] and everything == "AXE=all NOTEBOOKS=all .ci/run"

@@ -18,7 +18,7 @@ from .verdicts import (
     Verdict,
 )
 
-__all__ = ["CLAIMS", "ICONS", "IMPLICATIONS", "badge", "claim_rows", "entry", "object_rows", "section"]
+__all__ = ["CLAIMS", "ICONS", "IMPLICATIONS", "badge", "claim_rows", "entry", "in_words", "object_rows", "section"]
 
 #: A sign for each class of verdict, which goes before its words.
 ICONS = {
@@ -51,6 +51,11 @@ IMPLICATIONS = ("Implication 1", "Implication 2", "Implication 3")
 def badge(verdict: Verdict) -> str:
     """The verdict's badge, a link to its box: a role of the book's own."""
     return f"{{verdict}}`{verdict.anchor}`"
+
+
+def in_words(verdict: Verdict) -> str:
+    """The verdict's badge where there is no book: its sign and its words, in bold type."""
+    return f"**{ICONS[verdict.verdict]} {verdict.verdict}**"
 
 
 def claim_rows(verdicts: Iterable[Verdict]) -> list[list[str]]:

@@ -17,6 +17,7 @@ from logitmoe.results import StoppingRule
 from .panels import Panel, ReportedLine
 
 __all__ = [
+    "COUNTERPARTS",
     "FIGURES",
     "FIGURE_1A",
     "FIGURE_1B",
@@ -138,3 +139,13 @@ FIGURE_3 = tuple(
 )
 #: The panels of Figures 1 and 2.
 FIGURES = (FIGURE_1A, FIGURE_1B, FIGURE_2A, FIGURE_2B, FIGURE_2C, FIGURE_2D)
+#: What a figure of the book is, or is about, in the paper, by its name. Figures that are not here have no counterpart.
+COUNTERPARTS = {
+    "fig-simulations-1": "Figures 1a and 1b",
+    "fig-simulations-2-standard": "Figures 2a and 2b",
+    "fig-simulations-2-modified": "Figures 2c and 2d",
+    "fig-simulations-path": "Figures 1a and 1b",
+    "fig-simulations-3": "Figure 3",
+    "fig-protocol-ratio": "Figures 2a to 2d",
+    "fig-protocol-regions": "Figures 1a, 1b and 2a to 2d",
+}

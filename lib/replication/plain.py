@@ -8,6 +8,10 @@ notebooks with it, and :func:`show_plainly` does the same to what the cells of s
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+from .ledger import in_words
+from .verdicts import collect
 
 __all__ = ["default_word", "plain", "show_plainly"]
 
@@ -133,7 +137,7 @@ def _directive(name, title, body, word):
 def show_plainly(macros=None):
     """Let the cells of the notebook that is running show plain Markdown where they would show MyST.
 
-    Outside IPython it does nothing.
+    The words of a verdict are read from the chapters in the folder of the notebook. Outside IPython it does nothing.
 
     Parameters
     ----------
@@ -147,12 +151,18 @@ def show_plainly(macros=None):
     shell = get_ipython()
     if shell is None or getattr(shell.display_formatter.format, "plain", False):
         return
-    shown = shell.display_formatter.format
+    shown, stored = shell.display_formatter.format, {}
+
+    def word(role, target):
+        if role == "verdict" and not stored:
+            found = collect(sorted(Path().glob("*.ipynb")))
+            stored.update({v.anchor: in_words(v) for there in found.values() for v in there})
+        return stored.get(target) or default_word(role, target)
 
     def show(thing, include=None, exclude=None):
         data, metadata = shown(thing, include=include, exclude=exclude)
         if "text/markdown" in data:
-            data["text/markdown"] = plain(data["text/markdown"], macros=macros)
+            data["text/markdown"] = plain(data["text/markdown"], word, macros)
         return data, metadata
 
     show.plain = True

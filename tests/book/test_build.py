@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -242,12 +243,16 @@ def test_the_settings_of_the_build():
     assert settings["sphinx"]["local_extensions"]["run_chapters"] == "_ext"
 
 
-def small_book(folder, **chapters):
-    """Write a book of an introduction and `chapters` (name: source of its cell); return the command that builds it."""
+def small_book(folder, address="", **chapters):
+    """Write a book of an introduction and `chapters` (name: source of its cell); return the command that builds it.
+
+    `address` is that of a repository, as the configuration would have it.
+    """
     for name in ("_ext", "_static", "tools"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     settings = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
     del settings["logo"], settings["html"]["favicon"]
+    settings["repository"]["url"] = address
     (folder / "_config.yml").write_text(yaml.safe_dump(settings), "utf-8")
     parts = [{"caption": "All", "chapters": [{"file": f"book/{name}"} for name in chapters]}]
     contents = {"format": "jb-book", "root": "book/introduction", "parts": parts}
@@ -264,9 +269,9 @@ def small_book(folder, **chapters):
     return [str(program), *command_of_the_makefile()[1:]]
 
 
-def build(folder, **chapters):
+def build(folder, address="", **chapters):
     """Build a small book as `make book` does; return the finished process."""
-    command = small_book(folder, **chapters)
+    command = small_book(folder, address, **chapters)
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
 
 
@@ -304,3 +309,82 @@ def test_an_interrupted_build_says_that_nothing_is_kept(tmp_path, number):
     said, code = interrupt(command, tmp_path, tmp_path / "book" / "started", number)
     assert code != 0
     assert "Interrupted. Run: no chapter (0 of 2). Not kept: the next build runs every chapter again." in said
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Where the repository is, told in one place
+
+DRAWING = """\
+import matplotlib.pyplot as plt
+from replication import show
+
+show.use_style()
+plt.plot([1, 2], [3, 5], label="a curve")
+plt.show()"""
+FIGURE = {"figure": {"name": "fig-simulations-3", "caption": "A curve."}, "image": {"alt": "A curve that rises."}}
+
+
+def with_figure(folder, address):
+    """Build a small book whose chapter "simulations" has a figure; return that page and its plain notebook."""
+    command = small_book(folder, address, simulations=DRAWING)
+    path = folder / "book" / "simulations.ipynb"
+    chapter = nbformat.read(path, as_version=4)
+    chapter.cells[1].metadata["mystnb"] = FIGURE
+    nbformat.write(chapter, path)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    plain = nbformat.read(folder / "_build" / "html" / "_sources" / "book" / "simulations.ipynb", as_version=4)
+    return page(folder, "simulations"), plain
+
+
+READS_A_FILE = """\
+from pathlib import Path
+
+if Path("data").exists():
+    print(Path("data/birds.csv").read_text())"""
+
+
+def test_a_plain_notebook_in_an_empty_folder_says_what_it_lacks(tmp_path, monkeypatch):
+    done = build(tmp_path, model="print(1)", your_data=READS_A_FILE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    sources = tmp_path / "_build" / "html" / "_sources" / "book"
+    first = {name: nbformat.read(sources / f"{name}.ipynb", 4).cells[0].source for name in ("model", "your_data")}
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    exec(first["model"], {})  # the packages are here
+    with pytest.raises(RuntimeError, match="run: pip install .*, and open this notebook in its folder book"):
+        exec(first["your_data"], {})
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RuntimeError, match=r'run: pip install "\.\[chapters\]"$'):
+        exec(first["model"], {})
+
+
+def legend(html):
+    """The line below a figure, without its tags, and the addresses in it."""
+    line = re.search(r'<p class="figure-files">(.*?)</p>', html, re.DOTALL)[1]
+    return re.sub("<[^>]+>", "", line), re.findall('href="([^"]+)"', line)
+
+
+def test_without_an_address_there_are_no_buttons_and_the_code_is_in_the_book(tmp_path):
+    html, plain = with_figure(tmp_path, "")
+    assert "mybinder.org" not in html and "colab" not in html and "git clone" not in plain.cells[0].source
+    said, urls = legend(html)
+    files = ["../figures/fig-simulations-3.svg", "../figures/fig-simulations-3.csv"]
+    assert sorted(urls[:2]) == sorted(files) and all((tmp_path / "_build/html/book" / url).exists() for url in files)
+    assert urls[2:] == ["#code-fig-simulations-3", "../_sources/book/simulations.ipynb"]
+    assert html.count('id="code-fig-simulations-3"') == 1
+    assert said.endswith(" · Code: cell 1 of simulations.ipynb · In the paper: Figure 3")
+
+
+def test_with_an_address_binder_and_colab_open_the_plain_notebooks(tmp_path):
+    html, plain = with_figure(tmp_path, "https://github.com/someone/moe")
+    assert "https://mybinder.org/v2/gh/someone/moe/notebooks?urlpath=lab/tree/book/simulations.ipynb" in html
+    assert "https://colab.research.google.com/github/someone/moe/blob/notebooks/book/simulations.ipynb" in html
+    assert legend(html)[1][3] == "https://github.com/someone/moe/blob/notebooks/book/simulations.ipynb"
+    assert "--branch notebooks https://github.com/someone/moe book" in plain.cells[0].source
+
+
+def test_colab_opens_what_is_on_github_only(tmp_path):
+    html, _ = with_figure(tmp_path, "https://gitlab.com/someone/moe")
+    assert "https://mybinder.org/v2/gl/someone%2Fmoe/notebooks" in html and "colab.research" not in html

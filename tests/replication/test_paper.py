@@ -1,9 +1,13 @@
 """The tables as data against the values printed in the paper (appendix D, Table 1)."""
 
+import json
+import re
+from pathlib import Path
+
 import numpy as np
 
 from logitmoe import density
-from replication.paper import TABLE_1, TABLE_2, TABLE_3
+from replication.paper import COUNTERPARTS, FIGURES, TABLE_1, TABLE_2, TABLE_3
 
 
 def test_truths_are_the_printed_ones():
@@ -40,3 +44,13 @@ def test_table_1_has_the_printed_entries():
     slow = rows["standard", "2"]
     assert slow.one_cell and slow.exact_specified == slow.over_specified
     assert slow.over_specified == "slower than n^(-1/(2r)) for any r >= 1"
+
+
+def test_each_panel_of_the_paper_s_figures_has_a_figure_that_names_it():
+    chapters = Path(__file__).resolve().parents[2].glob("book/*.ipynb")
+    cells = [cell for path in chapters for cell in json.loads(path.read_text("utf-8"))["cells"]]
+    figures = [cell["metadata"].get("mystnb", {}).get("figure", {}) for cell in cells]
+    assert COUNTERPARTS.keys() <= {figure.get("name") for figure in figures}
+    again = " ".join(text for name, text in COUNTERPARTS.items() if name.startswith("fig-simulations"))
+    for panel in (*(panel.name for panel in FIGURES), "3"):
+        assert re.search(rf"\b{panel}\b", again), f"no figure of the simulations is Figure {panel}"

@@ -1,5 +1,6 @@
 """MyST as plain Markdown: every kind of markup that the chapters use."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +8,7 @@ from IPython.core.formatters import DisplayFormatter
 
 from replication.plain import default_word, plain, show_plainly
 from replication.show import table
+from replication.verdicts import HOLDS, Verdict
 
 CASES = {
     "text stays": ("# A title\n\nText, $x_1$, `code`.", "# A title\n\nText, $x_1$, `code`."),
@@ -73,6 +75,19 @@ def test_a_notebook_that_shows_plainly(monkeypatch):
         show_plainly({"R": r"\mathbb{R}"})
     data, _ = shell.display_formatter.format(shown)
     assert data["text/markdown"] == "*A caption.*\n\n| a |\n| --- |\n| x of $\\mathbb{R}$ |"
+
+
+def test_badges_become_the_words_of_the_chapters_beside_the_notebook(monkeypatch, tmp_path):
+    shell = SimpleNamespace(display_formatter=DisplayFormatter())
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    given = dict(items=("Theorem 3.1",), claim="C.", verdict=HOLDS, finding="F.", evidence="E.")
+    output = {"output_type": "display_data", "metadata": {}, "data": Verdict(**given)._repr_mimebundle_()}
+    cell = {"cell_type": "code", "outputs": [output]}
+    (tmp_path / "chapter.ipynb").write_text(json.dumps({"cells": [cell]}), "utf-8")
+    monkeypatch.chdir(tmp_path)
+    show_plainly()
+    data, _ = shell.display_formatter.format(table(["a"], [["{verdict}`verdict-theorem-3-1`"], ["{ref}`b <c>`"]]))
+    assert data["text/markdown"].split("\n")[-2:] == ["| **✔ holds** |", "| b |"]
 
 
 def test_outside_a_notebook_nothing_is_changed(monkeypatch):
