@@ -56,29 +56,26 @@ def cells_of(notebook):
 
 
 def links(app, name, page, cell, docname):
-    """What is said beside a figure of `page`, as seen from `docname`: pairs of a text and an address, "" for none."""
+    """What is said beside a figure of `page`, as seen from `docname`.
+
+    Each piece is the text before it, its own text, and the address that it leads to, "" for none.
+    """
     up = "../" * docname.count("/")
     for mime in sorted(app.env.figure_files.get(name, ())):
         suffix, text = KINDS[mime]
-        yield text, f"{up}figures/{name}.{suffix}"
-    source = file_in_repository(app, f"{page}.ipynb") or f"{up}_sources/{page}.ipynb"
+        yield " · ", text, f"{up}figures/{name}.{suffix}"
     shown = not {"remove-input", "remove-cell"} & set(cell.metadata.get("tags", []))
     here = "" if page == docname else f"{up}{page}.html"
-    yield f"Code: cell {cell.execution_count}", f"{here}#{code_anchor(name)}" if shown else ""
-    yield f"of {page.rpartition('/')[2]}.ipynb", source
+    yield " · Code: ", f"cell {cell.execution_count}", f"{here}#{code_anchor(name)}" if shown else ""
+    source = file_in_repository(app, f"{page}.ipynb") or f"{up}_sources/{page}.ipynb"
+    yield " of ", f"{page.rpartition('/')[2]}.ipynb", source
     if name in COUNTERPARTS:
-        yield f"In the paper: {COUNTERPARTS[name]}", ""
+        yield " · ", f"In the paper: {COUNTERPARTS[name]}", ""
 
 
 def code_anchor(name):
     """The anchor of the cell that draws a figure: ``code-fig-map``."""
     return f"code-{name}"
-
-
-def separated(found):
-    """Each text and address, with what stands before it."""
-    for count, (text, url) in enumerate(found):
-        yield ("" if not count else " " if text.startswith("of ") else " · "), text, url
 
 
 def link_files(app, doctree):
@@ -90,8 +87,9 @@ def link_files(app, doctree):
     for figure in doctree.findall(nodes.figure):
         for name in set(figure["names"]) & cells.keys():
             line = nodes.paragraph("", "", classes=["figure-files"])
-            for before, text, url in separated(links(app, name, page, cells[name], page)):
-                line += [nodes.Text(before), nodes.reference("", text, refuri=url) if url else nodes.Text(text)]
+            for count, (before, text, url) in enumerate(links(app, name, page, cells[name], page)):
+                line += nodes.Text(before if count else before.removeprefix(" · "))
+                line += nodes.reference("", text, refuri=url) if url else nodes.Text(text)
             figure += nodes.legend("", line)
             cell = figure.parent
             while cell is not None and "cell" not in cell.get("classes", []):
@@ -117,9 +115,9 @@ def list_all(app, docname, source):
         for cell in notebook.cells:
             if figure_of(cell):
                 name, caption = figure_of(cell)["name"], figure_of(cell)["caption"]
-                found = separated(links(app, name, page, cell, docname))
+                found = links(app, name, page, cell, docname)
                 said = "".join(f'{one}<a href="{url}">{text}</a>' if url else one + text for one, text, url in found)
-                figures.append(f"- {{numref}}`{name}`: {plain(caption, word)} {said}")
+                figures.append(f"- {{numref}}`{name}`: {plain(caption, word)}{said}")
             texts = [cell.source] if cell.cell_type == "markdown" else []
             texts += [output.get("data", {}).get("text/markdown", "") for output in cell.get("outputs", [])]
             found = (hit for text in texts for hit in TABLE.findall(text))

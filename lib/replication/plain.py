@@ -35,7 +35,8 @@ def default_word(role, target):
     if role in ("number", "equation"):
         return ""
     kind, _, name = target.partition("-")
-    kinds = {"fig": "the figure", "tab": "the table", "eq": "the equation", "sec": "the section"}
+    kinds = {"fig": "the figure", "tab": "the table", "eq": "the equation", "sec": "the section", "thm": "the theorem"}
+    kinds |= {"lem": "the lemma", "ex": "the example", "def": "the definition", "cor": "the corollary"}
     return f"{kinds.get(kind, kind)} *{name.replace('-', ' ')}*" if name else target
 
 

@@ -72,6 +72,19 @@ def test_anchors_are_unique_and_nothing_of_the_plumbing_is_shown(browser, page):
         assert not re.search(r"\bglue\(|\bVerdict\(\n|rows\.append", text)
 
 
+#: Chapters with a visible line of code that is too long for the column.
+TOO_WIDE = ("asymptotics",)
+SIDEWAYS = """return [...document.querySelectorAll("article div.cell pre")].filter(
+  e => e.checkVisibility() && !e.closest("details:not([open])") && e.scrollWidth > e.clientWidth + 1)
+  .map(e => e.innerText)"""
+
+
+@pytest.mark.parametrize("stem", [path.stem for path in STORED if path.stem not in TOO_WIDE])
+def test_neither_code_nor_what_it_prints_scrolls_sideways(browser, stem):
+    opened(browser, f"book/{stem}.html")
+    assert browser.execute_script(SIDEWAYS) == []
+
+
 # The alpha of the background of each verdict's title, and of what the theme lays over it (no alpha: opaque).
 TITLES = r"""
 document.documentElement.dataset.theme = arguments[0];
@@ -87,6 +100,19 @@ def test_the_titles_of_verdicts_are_on_a_tint(browser, theme):
     opened(browser, "book/density_rate.html")
     alphas = browser.execute_script(TITLES, theme)
     assert alphas and max(alphas) < 0.2
+
+
+@pytest.mark.parametrize("stem", ["regime1", "simulations"])
+def test_the_code_of_a_figure_is_found_from_its_legend(browser, stem):
+    opened(browser, f"book/{stem}.html")
+    legends = browser.find_elements("css selector", "figure p.figure-files")
+    figures = browser.find_elements("css selector", "figure[id]")
+    assert len(legends) == len(figures) > 0
+    for legend in legends:
+        (anchor,) = re.findall(r'href="#(code-[\w-]+)"', legend.get_attribute("innerHTML"))
+        cell = browser.find_element("id", anchor)
+        assert cell.find_elements("css selector", "div.cell_input pre"), "the cell's code is on the page"
+        assert re.search(rf"Code: cell \d+ of {stem}\.ipynb", legend.text)
 
 
 @pytest.mark.parametrize("stem", [path.stem for path, there in STORED.items() if there])

@@ -46,6 +46,7 @@ def test_plain(name):
         ("ref", "the proof <sec-proof>", "the proof"),
         ("numref", "tab-model-truths", "the table *model truths*"),
         ("eq", "eq-a", "the equation *a*"),
+        ("prf:ref", "thm-regime1", "the theorem *regime1*"),
         ("func", "~logitmoe.fitting.fit", "`logitmoe.fitting.fit`"),
         ("number", "thm-a", ""),
         ("doc", "model", "model"),
