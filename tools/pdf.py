@@ -23,16 +23,16 @@ from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).resolve().parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --allow-file-access-from-files"
+FLAGS = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run"
 MISSING = (
     "The PDFs are printed by Chromium, which is not installed, or chromedriver is not."
     " Debian: apt install chromium chromium-driver"
 )
-LONGEST_WAIT = 900  # seconds, for the formulas of the whole book
+LONGEST_WAIT = 1800  # seconds, for the formulas of the whole book on a busy machine
 #: Pages that are of no use on paper: the API, and the list of files for download.
 LEFT_OUT = ("book/api", "book/figures")
 #: What is not printed: folded code, and what only a screen has a use for.
-DROPPED = "script, button, input, details.hide, .headerlink, .figure-files, .moe-controls, .ledger-tools, .toctree-wrapper"
+DROPPED = "script, button, input, select, details.hide, .headerlink, .figure-files, .moe-controls, .toctree-wrapper"
 #: Parts of the summary: page, name of a section, figure or table; the heading before it, or none.
 SUMMARY = (
     ("book/introduction", "sec-outcome", ""),
@@ -67,8 +67,8 @@ def anchor(page, name=""):
     return f"{page.rpartition('/')[2]}--{name}"
 
 
-def article(page, folder, printed):
-    """The article of a built page, ready to be joined to those of the pages `printed`."""
+def article(page, folder, included):
+    """The article of a built page, ready to be joined to those of the pages `included`."""
     found = read(page, folder).find("article", class_="bd-article")
     for element in found.select(DROPPED):
         element.decompose()
@@ -85,7 +85,7 @@ def article(page, folder, printed):
             element["src"] = address(element["src"], page, folder)
             del element["loading"]
     for link in found.find_all("a"):
-        lead_inside(link, page, folder, printed)
+        lead_inside(link, page, folder, included)
     found["id"] = anchor(page)
     return found
 
@@ -98,41 +98,38 @@ def address(url, page, folder):
     return (folder / page).parent.joinpath(path).resolve().as_uri() + (f"?{query}" if query else "")
 
 
-def lead_inside(link, page, folder, printed):
+def lead_inside(link, page, folder, included):
     """Turn a link to a place in the book into one within the joined page; one to what is not printed into text."""
     key = next((key for key in ("href", "xlink:href") if link.get(key)), None)
-    if key is None or re.match(r"[a-z]+:", link[key]):
+    if key is None or re.match(r"(?!data:)[a-z]+:", link[key]):
+        return
+    if link[key].startswith("data:"):  # a file for download
+        link.unwrap()
         return
     path, _, name = link[key].partition("#")
     target = page
     if path:
         target = (folder / page).parent.joinpath(path).resolve().relative_to(folder.resolve())
         target = target.with_suffix("").as_posix() if target.suffix == ".html" else None
-    if target in printed:
+    if target in included:
         link[key] = f"#{anchor(target, name)}"
         link["class"] = "internal"
     else:
         link.unwrap()
 
 
-def head(page, folder, title):
+def head(built, page, folder, title):
     """The head of the joined page: the styles of a built page, and MathJax as it is set there."""
     parts = [f'<meta charset="utf-8"><title>{html.escape(title)}</title>']
-    built = read(page, folder)
     for link in built.select('head link[rel~="stylesheet"]'):
         parts.append(f'<link rel="stylesheet" href="{address(link["href"], page, folder)}">')
     for script in built.find_all("script"):
         if "mathjax/" in script.get("src", ""):
-            parts.append("<script>MathJax.options.enableAssistiveMml = false;</script>")  # as said by no print
+            parts.append("<script>MathJax.options.enableAssistiveMml = false;</script>")  # every formula once
             parts.append(f'<script defer src="{address(script["src"], page, folder)}"></script>')
         elif "window.MathJax" in script.get_text():
             parts.append(f"<script>{script.get_text()}</script>")
     return "\n".join(parts)
-
-
-def edition(page, folder):
-    """What the foot of a built page says of licence, version and commit."""
-    return read(page, folder).find(class_="extra_footer").decode_contents().strip()
 
 
 def repository(root=ROOT):
@@ -140,42 +137,33 @@ def repository(root=ROOT):
     return (yaml.safe_load((root / "_config.yml").read_text("utf-8")).get("repository") or {}).get("url") or ""
 
 
-def document(name, title, body, folder):
-    """The text of a page that is to be printed."""
+def document(name, title, about, body, folder):
+    """The text of a page that is to be printed: a title, what it is about, which edition this is, and the body."""
     first = contents()[0][1][0]
-    start = f'<!DOCTYPE html><html lang="en" data-theme="light"><head>{head(first, folder, title)}</head>'
-    return f'{start}<body class="printed printed-{name}"><main>{body}</main></body></html>'
-
-
-def front(title, subtitle, folder):
-    """What stands above: title, what it is about, which edition this is."""
-    url = repository()
-    link = f' <a href="{html.escape(url)}">{html.escape(url)}</a>' if url else ""
-    said = edition(contents()[0][1][0], folder)
-    return f'<header class="front"><h1>{title}</h1><p>{subtitle}</p><p class="edition">{said}{link}</p></header>'
-
-
-def heading(page, folder):
-    """Title of a page, with its number, as HTML."""
-    found = read(page, folder).find("article", class_="bd-article").find("h1")
-    for element in found.select(".headerlink"):
-        element.decompose()
-    return found.decode_contents()
+    built = read(first, folder)
+    url = html.escape(repository())
+    edition = built.find(class_="extra_footer").decode_contents().strip()  # licence, version and commit
+    edition += f' <a href="{url}">{url}</a>' if url else ""
+    start = f'<!DOCTYPE html><html lang="en" data-theme="light"><head>{head(built, first, folder, title)}</head>'
+    above = f'<h1>{html.escape(title)}</h1><p>{about}</p><p class="edition">{edition}</p>'
+    front = f'<header class="front">{above}</header>'
+    return f'{start}<body class="printed printed-{name}"><main>{front}{body}</main></body></html>'
 
 
 def joined(folder, title):
     """The whole book as one page."""
     parts = contents()
-    printed = [page for _, pages in parts for page in pages]
+    included = [page for _, pages in parts for page in pages]
+    articles = {page: article(page, folder, included) for page in included}
     lines = []
     for caption, pages in parts:
         lines += [f"<h2>{html.escape(caption)}</h2>"] if caption else []
-        links = (f'<li><a class="internal" href="#{anchor(page)}">{heading(page, folder)}</a></li>' for page in pages)
+        titles = [(anchor(page), articles[page].h1.decode_contents()) for page in pages]
+        links = (f'<li><a class="internal" href="#{name}">{text}</a></li>' for name, text in titles)
         lines.append(f"<ul>{''.join(links)}</ul>")
-    subtitle = "An executable replication of Nguyen, Akbarian, Nguyen and Ho (2024). Printed from the built pages."
-    articles = "\n".join(str(article(page, folder, printed)) for page in printed)
-    above = front(html.escape(title), subtitle, folder)
-    return document("book", title, f'{above}<nav class="chapters">{"".join(lines)}</nav>{articles}', folder)
+    about = "An executable replication of Nguyen, Akbarian, Nguyen and Ho (2024). Printed from the built pages."
+    body = f'<nav class="chapters">{"".join(lines)}</nav>' + "\n".join(map(str, articles.values()))
+    return document("book", title, about, body, folder)
 
 
 def summary(folder, title):
@@ -193,12 +181,12 @@ def summary(folder, title):
     for link in page.find_all("a", href=re.compile("^#")):
         if link["href"][1:] not in there:
             link.unwrap()
-    subtitle = (
+    about = (
         "A summary of an executable replication of H. Nguyen, P. Akbarian, T. Nguyen and N. Ho, <em>A General Theory"
         " for Softmax Gating Multinomial Logistic Mixture of Experts</em>, ICML 2024."
-        " The evidence for each line is in the chapters of the book, and the numbers are those of its figures and tables."
+        " The evidence for each line is in the chapters of the book; figures and tables are numbered as there."
     )
-    return document("summary", title, front(html.escape(title), subtitle, folder) + str(page), folder)
+    return document("summary", title, about, str(page), folder)
 
 
 WAIT = """
@@ -212,8 +200,9 @@ MathJax.startup.promise
     missing: [...document.images].filter(image => !image.naturalWidth).map(image => image.src),
   }));
 """
-PAPER = {"paperWidth": 8.27, "paperHeight": 11.69, "marginTop": 0.7, "marginBottom": 0.75, "marginLeft": 0.75, "marginRight": 0.75}
-SMALL = "font: 8px sans-serif; color: #555; width: 100%; margin: 0 0.75in; display: flex; justify-content: space-between"
+MARGINS = {"marginTop": 0.7, "marginBottom": 0.75, "marginLeft": 0.75, "marginRight": 0.75}  # inches
+PAPER = {"paperWidth": 8.27, "paperHeight": 11.69, **MARGINS}
+SMALL = "font: 8px sans-serif; color: #555; width: 100%; margin: 0 20mm; display: flex; justify-content: space-between"
 
 
 def start_browser(profile):
@@ -255,6 +244,8 @@ def make(folder, target, names=("summary", "book"), say=print):
     target.mkdir(parents=True, exist_ok=True)
     book = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["title"]
     pages = {"summary": (summary, "Was the paper reproduced?"), "book": (joined, book)}
+    if unknown := set(names) - set(pages):
+        raise PdfError(f"There is no {', '.join(sorted(unknown))}, only {' and '.join(pages)}")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         browser = start_browser(f"{scratch}/profile")
         try:
@@ -272,7 +263,7 @@ def make(folder, target, names=("summary", "book"), say=print):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description="Print the built book.")
-    parser.add_argument("names", nargs="*", choices=["summary", "book", []], help="default: both")
+    parser.add_argument("names", nargs="*", help="summary or book; default: both")
     parser.add_argument("--html", type=Path, default=ROOT / "_build" / "html", help="the built pages")
     parser.add_argument("--target", type=Path, default=ROOT / "_build" / "pdf", help="where the PDFs go")
     given = parser.parse_args(arguments)
