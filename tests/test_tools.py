@@ -63,8 +63,11 @@ def test_the_workflows_call_what_is_defined_elsewhere():
     assert set(flows["ci"][True]) == {"push", "pull_request"}  # YAML reads "on" as true
     steps = flows["ci"]["jobs"]["book"]["steps"]
     run = steps.index({"run": ".ci/run"})
-    assert all("uses" in step for step in steps[run + 1 :])  # the pages that it has built are published
-    assert steps[-1]["with"]["path"] == "_build/html" and not any("make" in str(step) for step in steps)
+    printed, *rest = steps[run + 1 :]
+    assert printed["run"].startswith("make pdf && cp _build/pdf/*.pdf _build/html/")
+    assert all("uses" in step for step in rest)  # the pages that it has built are published, and the PDFs beside them
+    assert steps[-1]["with"]["path"] == "_build/html" and not any("make" in str(step) for step in [*steps[:run], *rest])
+    assert not any("make book" in str(step) or "jupyter-book" in str(step) for step in steps)
     assert flows["weekly"]["jobs"]["weekly"]["steps"][-1] == {"run": "${{ matrix.command }}"}
     *targets, everything = flows["weekly"]["jobs"]["weekly"]["strategy"]["matrix"]["command"]
     assert targets == ["make kernels", "make mutations"] and everything == "AXE=all NOTEBOOKS=all .ci/run"

@@ -1,13 +1,12 @@
 """Each figure of the book as a vector graphic, what it plots as a CSV file, and its image at a third of the size.
 
 When the book is built, :func:`keep_figure_files` lets a chapter's cells give the first two beside the image that the
-page shows; a Sphinx extension takes them out of the chapter's outputs and puts links to them under the figure. A
-chapter that is run in any other way has the image alone, as Jupyter makes it, so that nothing of this is stored.
+page shows; a Sphinx extension takes them out of the chapter's outputs, puts links to them under the figure, and makes
+the image smaller. A chapter that is run in any other way has the image alone, so that nothing of this is stored.
 """
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import os
@@ -21,7 +20,7 @@ from matplotlib.patches import Patch, Polygon, Rectangle
 from matplotlib.text import Text
 from PIL import Image
 
-__all__ = ["COLUMNS", "figure_csv", "figure_png", "figure_rows", "figure_svg", "keep_figure_files"]
+__all__ = ["COLUMNS", "figure_csv", "figure_rows", "figure_svg", "keep_figure_files", "small_png"]
 
 #: Columns of the CSV file: number and title of the panel; label in the legend, or a number; kind of thing; the part
 #: of it (a line of a contour, an error bar); coordinates; and the value that a colour stands for.
@@ -76,17 +75,16 @@ def figure_svg(figure):
     return file.getvalue()
 
 
-def figure_png(figure):
-    """The figure as the bytes of a PNG file of at most 256 colours, chosen so that none is far from what was drawn."""
-    drawn, file = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=figure.dpi, bbox_inches="tight")
-    image = Image.open(drawn).convert("RGB")
+def small_png(content):
+    """A PNG file, as bytes, with at most 256 colours, chosen so that none is far from the one that it stands for."""
+    file = io.BytesIO()
+    image = Image.open(io.BytesIO(content)).convert("RGB")
     image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 
 def keep_figure_files():
-    """Let the cells of the notebook that is running give SVG, CSV and a smaller PNG, in a build of the book only.
+    """Let the cells of the notebook that is running give SVG and CSV beside each figure, in a build of the book only.
 
     It is one if the environment variable ``BOOK_CHAPTERS`` is set, as ``tools/execute.py`` does for a build.
     """
@@ -101,8 +99,7 @@ def keep_figure_files():
 
 
 def _bundle(figure, include=None, exclude=None):
-    image = base64.b64encode(figure_png(figure)).decode("ascii")
-    return {"image/png": image, "image/svg+xml": figure_svg(figure), "text/csv": figure_csv(figure)}
+    return {"image/svg+xml": figure_svg(figure), "text/csv": figure_csv(figure)}
 
 
 def _points(ax, artist):

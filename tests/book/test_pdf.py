@@ -54,7 +54,8 @@ def titles(outline):
 
 def words(chapter):
     """The title of a page without its number and formulas."""
-    found = re.search(r"<h1>(.*?)<a class=.headerlink", (HTML / f"{chapter}.html").read_text("utf-8"), re.DOTALL)[1]
+    page = (HTML / f"{chapter}.html").read_text("utf-8")
+    found = re.search(r"<h1>((?:(?!<h1).)*?)<a class=.headerlink", page, re.DOTALL)[1]
     return " ".join(re.sub(r'<span class="(?:section-number|math[^"]*)">.*?</span>|<[^>]+>', " ", found).split())
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from replication.figure_files import COLUMNS, figure_csv, figure_png, figure_rows, figure_svg, keep_figure_files
+from replication.figure_files import COLUMNS, figure_csv, figure_rows, figure_svg, keep_figure_files, small_png
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_the_small_image_shows_what_was_drawn(panels):
     axes[1].legend()
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=figure.dpi, bbox_inches="tight")
-    small = figure_png(figure)
+    small = small_png(drawn.getvalue())
     assert len(small) < 0.5 * len(drawn.getvalue())
     before, after = (np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), int) for data in (drawn.getvalue(), small))
     assert before.shape == after.shape and np.abs(after - before).max() <= 24
