@@ -22,11 +22,12 @@ export IPYTHONDIR = $(CURDIR)/.venv/ipython
 export MPLCONFIGDIR = $(CURDIR)/.venv/matplotlib
 export PYTHONNOUSERSITE = 1
 
-.PHONY: help book test execute lab lint kernels mutations clean distclean
+.PHONY: help book pdf test execute lab lint kernels mutations clean distclean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make book      build the book into _build/html (open _build/html/index.html); SCALE=0.1 for a quick look"
+	@echo "make pdf       print it: _build/pdf/summary.pdf (four pages) and book.pdf; needs Chromium and chromedriver"
 	@echo "make test      run every test: the library, the chapters' numbers, the book's structure and its pages"
 	@echo "make execute   run the chapters and store their outputs; CHAPTERS=book/model.ipynb for one"
 	@echo "make lab       open the chapters in JupyterLab, ready to run"
@@ -43,6 +44,9 @@ $(BUILT): $(INSTALLED) $(SOURCES)
 	rm -rf _build
 	.venv/bin/jupyter-book build . --all -W -n --keep-going
 	@touch $@
+
+pdf: $(BUILT)
+	.venv/bin/python tools/pdf.py
 
 test: lint $(BUILT)
 	$(RUN) pytest -n $(WORKERS) --dist loadscope $(NBVAL) tests book

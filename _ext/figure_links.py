@@ -2,12 +2,14 @@
 
 A chapter that is run by the build gives SVG and CSV beside the image (`replication.figure_files`). Here they are taken
 out of the notebook, written into the folder ``figures`` of the built book under the figure's name, which does not
-change, and linked to. The code is a cell of the page and of the chapter's notebook: in the repository, at the commit of
-the build, if ``_config.yml`` has its address, otherwise the plain notebook. What the figure is in the paper is said by
+change, and linked to. The image itself is made smaller, for the page and for the notebook that the page offers. The
+code is a cell of the page and of the chapter's notebook: in the repository, at the commit of the build, if
+``_config.yml`` has its address, otherwise the plain notebook. What the figure is in the paper is said by
 `replication.paper.COUNTERPARTS`. On the page ``book/figures`` the line ``<!-- figures and tables -->`` becomes the list
 of all figures and tables.
 """
 
+import base64
 import re
 import shutil
 from pathlib import Path
@@ -18,6 +20,7 @@ from plain_notebooks import chapter, glued
 from repository import file_in_repository
 from run_chapters import execute, folder_of
 
+from replication.figure_files import small_png
 from replication.paper import COUNTERPARTS
 from replication.plain import plain
 
@@ -32,7 +35,7 @@ def figure_of(cell):
 
 
 def take_files(app):
-    """Move SVG and CSV of each figure from the chapters that were run into files."""
+    """Move SVG and CSV of each figure from the chapters that were run into files, and make the images smaller."""
     app.env.figure_files = {}
     folder = Path(app.outdir, "figures")
     shutil.rmtree(folder, ignore_errors=True)
@@ -41,6 +44,9 @@ def take_files(app):
         notebook = nbformat.read(path, as_version=4)
         for cell in notebook.cells:
             for output in cell.get("outputs", []):
+                if "image/png" in output.get("data", {}):
+                    image = small_png(base64.b64decode(output.data["image/png"]))
+                    output.data["image/png"] = base64.b64encode(image).decode("ascii")
                 for mime in KINDS.keys() & output.get("data", {}).keys():
                     content = output.data.pop(mime)
                     if figure_of(cell):

@@ -4,6 +4,7 @@
   ``tex-chtml.js`` can ask for are copied into ``_static/mathjax``.
 * The fonts of text and code come with the book, so that a page is laid out alike on every machine. The packages
   fontpkg-source-sans-3 and fontpkg-source-code-pro carry them; ``_static/book.css`` names them.
+* The maps of the theme's scripts and styles, 3 MB that only its developers need, are taken out.
 * thebe (run a cell on a public server) is taken out: its script is loaded from a content delivery network and its
   inline configuration, present twice, throws an error on every page.
 """
@@ -54,6 +55,13 @@ def copy_mathjax(app, exception):
             shutil.copy2(source / name, target / name)
 
 
+def drop_maps(app, exception):
+    """Take the theme's source maps out of the output."""
+    if exception is None and app.builder.format == "html":
+        for path in Path(app.outdir, "_static").rglob("*.map"):
+            path.unlink()
+
+
 def drop_thebe_scripts(app, pagename, templatename, context, doctree):
     """Leave thebe's scripts out of a page's head."""
     context["script_files"] = [
@@ -73,6 +81,7 @@ def drop_thebe_nodes(app, doctree, docname):
 def setup(app):
     app.connect("build-finished", copy_mathjax)
     app.connect("build-finished", copy_fonts)
+    app.connect("build-finished", drop_maps)
     app.connect("html-page-context", drop_thebe_scripts, priority=900)
     app.connect("doctree-resolved", drop_thebe_nodes, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -63,12 +63,15 @@ def test_the_workflows_call_what_is_defined_elsewhere():
     assert set(flows["ci"][True]) == {"push", "pull_request"}  # YAML reads "on" as true
     steps = flows["ci"]["jobs"]["book"]["steps"]
     run = steps.index({"run": ".ci/run"})
-    assert all("uses" in step for step in steps[run + 1 :])  # the pages that it has built are published
-    published = [step["with"]["path"] for step in steps[run + 1 :]]
-    assert published == ["_build/html", "_build/html/_sources/book/*.ipynb"] and "make" not in str(steps)
+    printed, *rest = steps[run + 1 :]
+    assert printed["run"].startswith("make pdf && cp _build/pdf/*.pdf _build/html/")
+    assert all("uses" in step for step in rest)  # the pages that it has built are published, and the PDFs beside them
+    assert [step["with"]["path"] for step in rest] == ["_build/html", "_build/html/_sources/book/*.ipynb"]
+    assert not any("make" in str(step) for step in [*steps[:run], *rest])
     branch = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["branch"]
     assert flows["ci"][True]["push"] == {"branches-ignore": [branch]}
     assert flows["ci"]["jobs"]["notebooks"]["steps"][-1]["run"].endswith(f"HEAD:refs/heads/{branch}\n")
+    assert not any("make book" in str(step) or "jupyter-book" in str(step) for step in steps)
     assert flows["weekly"]["jobs"]["weekly"]["steps"][-1] == {"run": "${{ matrix.command }}"}
     *targets, everything = flows["weekly"]["jobs"]["weekly"]["strategy"]["matrix"]["command"]
     assert targets == ["make kernels", "make mutations"] and everything == "AXE=all NOTEBOOKS=all .ci/run"

@@ -1,8 +1,8 @@
-"""Each figure of the book as a vector graphic, and what it plots as a CSV file.
+"""Each figure of the book as a vector graphic, what it plots as a CSV file, and its image at a third of the size.
 
-When the book is built, :func:`keep_figure_files` lets a chapter's cells give both beside the image that the page
-shows; a Sphinx extension takes them out of the chapter's outputs and puts links to them under the figure. A chapter
-that is run in any other way has the image alone, so that nothing of this is stored.
+When the book is built, :func:`keep_figure_files` lets a chapter's cells give the first two beside the image that the
+page shows; a Sphinx extension takes them out of the chapter's outputs, puts links to them under the figure, and makes
+the image smaller. A chapter that is run in any other way has the image alone, so that nothing of this is stored.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon, Rectangle
 from matplotlib.text import Text
+from PIL import Image
 
-__all__ = ["COLUMNS", "figure_csv", "figure_rows", "figure_svg", "keep_figure_files"]
+__all__ = ["COLUMNS", "figure_csv", "figure_rows", "figure_svg", "keep_figure_files", "small_png"]
 
 #: Columns of the CSV file: number and title of the panel; label in the legend, or a number; kind of thing; the part
 #: of it (a line of a contour, an error bar); coordinates; and the value that a colour stands for.
@@ -57,12 +58,12 @@ def figure_rows(figure):
 
 
 def figure_csv(figure):
-    """The rows of :func:`figure_rows` as the text of a CSV file, numbers with ten digits."""
+    """The rows of :func:`figure_rows` as the text of a CSV file, numbers with seven digits."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
     for *words, x, y, value in figure_rows(figure):
-        writer.writerow([*words, *("" if number is None else f"{number:.10g}" for number in (x, y, value))])
+        writer.writerow([*words, *("" if number is None else f"{number:.7g}" for number in (x, y, value))])
     return file.getvalue()
 
 
@@ -71,6 +72,14 @@ def figure_svg(figure):
     file = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "book", "svg.fonttype": "path"}):
         figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return file.getvalue()
+
+
+def small_png(content):
+    """A PNG file, as bytes, with at most 256 colours, chosen so that none is far from the one that it stands for."""
+    file = io.BytesIO()
+    image = Image.open(io.BytesIO(content)).convert("RGB")
+    image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""What the built book offers for download: a plain notebook of each chapter, SVG and CSV of each figure."""
+"""What the built book offers for download: a plain notebook of each chapter, SVG and CSV of each figure; its size."""
 
 import csv
 import importlib.util
@@ -137,6 +137,15 @@ def test_the_page_lists_every_figure_and_every_named_table():
     linked = set(re.findall(r'href="[\w.]+\.html#([\w-]+)"', text))
     assert {name for _, name in FIGURES} <= linked
     assert len(tables) > 50 and set(tables) <= linked
+
+
+def test_the_built_book_is_small():
+    """Under 40 MB, the PDFs aside, which `make pdf` makes."""
+    sizes = {path.relative_to(HTML): path.stat().st_size for path in HTML.rglob("*") if path.is_file()}
+    assert [path for path in sizes if path.suffix == ".map"] == []
+    images = [path.read_bytes() for path in HTML.glob("_images/*.png")]
+    assert len(images) >= len(FIGURES) and {image[25] for image in images} == {3}, "an image without a palette (3)"
+    assert sum(size for path, size in sizes.items() if path.suffix != ".pdf") < 40e6
 
 
 # ---------------------------------------------------------------------------------------------------------------------

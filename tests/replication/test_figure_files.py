@@ -6,8 +6,9 @@ import io
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from PIL import Image
 
-from replication.figure_files import COLUMNS, figure_csv, figure_rows, figure_svg, keep_figure_files
+from replication.figure_files import COLUMNS, figure_csv, figure_rows, figure_svg, keep_figure_files, small_png
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_the_csv_gives_the_numbers_back(panels):
     axes[0].plot(range(3), y, label='a "label", with a comma')
     read = list(csv.DictReader(io.StringIO(figure_csv(figure))))
     assert tuple(read[0]) == COLUMNS and {row["series"] for row in read} == {'a "label", with a comma'}
-    np.testing.assert_allclose([float(row["y"]) for row in read], y, rtol=1e-9)
+    np.testing.assert_allclose([float(row["y"]) for row in read], y, rtol=1e-6)
     assert {row["value"] for row in read} == {""}
 
 
@@ -105,6 +106,19 @@ def test_the_svg_is_the_same_for_the_same_figure(panels):
     assert first.startswith("<?xml") and first == figure_svg(figure) and "<dc:date>" not in first
     axes[0].plot([1, 2], [4, 3])
     assert figure_svg(figure) != first
+
+
+def test_the_small_image_shows_what_was_drawn(panels):
+    figure, axes = panels
+    axes[0].imshow(np.linspace(0, 1, 4096).reshape(64, 64), cmap="viridis")  # more colours than the small image has
+    axes[1].plot([1, 2], [3, 4], color="#CC79A7", label="a line")
+    axes[1].legend()
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=figure.dpi, bbox_inches="tight")
+    small = small_png(drawn.getvalue())
+    assert len(small) < 0.5 * len(drawn.getvalue())
+    before, after = (np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), int) for data in (drawn.getvalue(), small))
+    assert before.shape == after.shape and np.abs(after - before).max() <= 24
 
 
 def test_outside_a_notebook_nothing_is_kept(monkeypatch):
