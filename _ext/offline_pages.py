@@ -4,7 +4,8 @@
   ``tex-chtml.js`` can ask for are copied into ``_static/mathjax``.
 * The fonts of text and code come with the book, so that a page is laid out alike on every machine. The packages
   fontpkg-source-sans-3 and fontpkg-source-code-pro carry them; ``_static/book.css`` names them.
-* The maps of the theme's scripts and styles, 3 MB that only its developers need, are taken out.
+* What no reader needs of the theme's files is taken out, 4 MB: the maps of its scripts and styles, for its developers,
+  and the translations that it has used when it wrote the pages.
 * thebe (run a cell on a public server) is taken out: its script is loaded from a content delivery network and its
   inline configuration, present twice, throws an error on every page.
 """
@@ -55,9 +56,10 @@ def copy_mathjax(app, exception):
             shutil.copy2(source / name, target / name)
 
 
-def drop_maps(app, exception):
-    """Take the theme's source maps out of the output."""
+def drop_unused(app, exception):
+    """Take the theme's source maps and translations out of the output."""
     if exception is None and app.builder.format == "html":
+        shutil.rmtree(Path(app.outdir, "_static", "locales"), ignore_errors=True)
         for path in Path(app.outdir, "_static").rglob("*.map"):
             path.unlink()
 
@@ -81,7 +83,7 @@ def drop_thebe_nodes(app, doctree, docname):
 def setup(app):
     app.connect("build-finished", copy_mathjax)
     app.connect("build-finished", copy_fonts)
-    app.connect("build-finished", drop_maps)
+    app.connect("build-finished", drop_unused)
     app.connect("html-page-context", drop_thebe_scripts, priority=900)
     app.connect("doctree-resolved", drop_thebe_nodes, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

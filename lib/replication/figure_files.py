@@ -25,6 +25,8 @@ __all__ = ["COLUMNS", "figure_csv", "figure_rows", "figure_svg", "keep_figure_fi
 #: Columns of the CSV file: number and title of the panel; label in the legend, or a number; kind of thing; the part
 #: of it (a line of a contour, an error bar); coordinates; and the value that a colour stands for.
 COLUMNS = ("panel", "title", "series", "kind", "part", "x", "y", "value")
+#: A cloud of more points than this is an image within the SVG, whose size would be a megabyte otherwise.
+CLOUD = 200
 
 
 def figure_rows(figure):
@@ -68,10 +70,19 @@ def figure_csv(figure):
 
 
 def figure_svg(figure):
-    """The figure as the text of an SVG file, the same for the same figure: no date, letters drawn as curves."""
+    """The figure as the text of an SVG file, the same for the same figure: no date, letters drawn as curves.
+
+    A scatter of more than :data:`CLOUD` points is an image within it.
+    """
     file = io.StringIO()
+    clouds = [points for points in figure.findobj(PathCollection) if len(points.get_offsets()) > CLOUD]
+    before = [cloud.get_rasterized() for cloud in clouds]
+    for cloud in clouds:
+        cloud.set_rasterized(True)
     with mpl.rc_context({"svg.hashsalt": "book", "svg.fonttype": "path"}):
-        figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
+        figure.savefig(file, format="svg", dpi=figure.dpi, bbox_inches="tight", metadata={"Date": None})
+    for cloud, rasterized in zip(clouds, before, strict=True):
+        cloud.set_rasterized(rasterized)
     return file.getvalue()
 
 

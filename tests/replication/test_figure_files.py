@@ -108,6 +108,17 @@ def test_the_svg_is_the_same_for_the_same_figure(panels):
     assert figure_svg(figure) != first
 
 
+def test_a_cloud_of_points_is_an_image_within_the_svg(panels):
+    figure, axes = panels
+    axes[0].scatter(np.arange(50), np.arange(50))
+    assert "<image" not in figure_svg(figure)
+    cloud = axes[1].scatter(np.arange(4000), np.arange(4000) % 61, s=3)
+    drawing = figure_svg(figure)
+    assert "<image" in drawing and drawing.count("<use") < 200 and not cloud.get_rasterized()
+    assert drawing == figure_svg(figure)
+    assert len(rows(figure, "points")) == 4050
+
+
 def test_the_small_image_shows_what_was_drawn(panels):
     figure, axes = panels
     axes[0].imshow(np.linspace(0, 1, 4096).reshape(64, 64), cmap="viridis")  # more colours than the small image has
