@@ -228,7 +228,9 @@ def test_select_k_never_loses_without_a_penalty_and_tables_say_so():
     found = select_k(X, Y, range(1, 4), rng=rng(), penalty=Ridge(), starts=FEW)
     heights = [found[k].log_likelihood for k in (1, 2, 3)]
     assert (np.diff(heights) >= -1e-9).all() and found.best("bic").k == 2
-    assert "lowest:" in str(found) and found.columns()["k"] == [1, 2, 3]
+    header, *lines, lowest = str(found).splitlines()
+    assert header.split("  ")[0] == "k" and len(header.replace("log-", "").split()) == 6 and len(lines) == 3
+    assert lowest.startswith("lowest:") and found.columns()["k"] == [1, 2, 3] and len(found.columns()) == 8
     with pytest.raises(ValueError, match="criterion"):
         found.best("r2")
 
