@@ -14,6 +14,7 @@ from logitmoe import (
     Starts,
     Table,
     WeightedPoints,
+    compress,
     diagnose,
     fit,
     merge_indistinct,
@@ -244,6 +245,28 @@ def test_indistinct_experts_are_merged_and_named():
     assert [f.page for f in found] == ["regime2"] and "expert 1 is constant" in str(found[0])
     assert (Path(__file__).parents[2] / "book" / f"{found[0].page}.ipynb").exists()
     assert diagnose(UNPENALISED) == []
+
+
+def test_all_starts_are_run_on_unless_the_points_are_many(monkeypatch):
+    few = Starts(random=6, partitions=6, splits=2, perturbations=1, short=2)
+    assert Starts.of(10).long is None and Starts.of(3).random == 2
+
+    def long_runs():
+        runs = fit(X, Y, 2, rng=rng(), penalty=Ridge(0.5, 0.01), starts=few).runs
+        return sum(np.isfinite(run.long) for run in runs if run.origin != "perturbation")
+
+    assert long_runs() == 14
+    monkeypatch.setattr("logitmoe.fitting.SCREEN", 100)
+    assert long_runs() == 8
+
+
+def test_points_are_not_compressed_where_one_outlier_stretches_the_domain(monkeypatch):
+    compressed = []
+    monkeypatch.setattr("logitmoe.fitting.SCREEN", 100)
+    monkeypatch.setattr("logitmoe.fitting.compress", lambda *a, **b: compressed.append(1) or compress(*a, **b))
+    for z in (X[:, 0], np.append(X[1:, 0], 1e5)):
+        fitted = fit(z, Y, 2, rng=rng(), starts=FEW)
+        assert fitted.converged and len(compressed) == 1
 
 
 def test_progress_is_silent_unless_asked_for(caplog, capsys):
