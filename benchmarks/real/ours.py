@@ -47,7 +47,7 @@ def held_out(x, y, fold, k, penalty):
 
 
 def chosen(x, y, fold):
-    """Of each rule for k: log-probabilities (n,) of the labels from the fits that it chooses, and the k of each fold."""
+    """Of each rule for k: log-probabilities (n,) of the labels, by the fits that it chooses, and the k of the folds."""
     classes, scores, ks = Table(classes=list(range(1, y.max() + 1))), {}, {}
     for f in range(fold.max() + 1):
         rng, out = np.random.default_rng([12, f, 7]), fold == f

@@ -46,8 +46,8 @@ class Starts:
     """Where :func:`fit` looks for the maximum.
 
     Every start is run shortly, by EM; then all, or the best, are run on by Newton's method; then perturbations of the
-    best. Starts that were chosen for their short runs tend to agree, at the maximum or beside it: so all are run on where
-    it costs little.
+    best. Starts that were chosen for their short runs tend to agree, at the maximum or beside it: so all are run on
+    where it costs little.
 
     Parameters
     ----------

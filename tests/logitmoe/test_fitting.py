@@ -263,6 +263,7 @@ def test_all_starts_are_run_on_unless_the_points_are_many(monkeypatch):
 def test_points_are_not_compressed_where_one_outlier_stretches_the_domain(monkeypatch):
     compressed = []
     monkeypatch.setattr("logitmoe.fitting.SCREEN", 100)
+    monkeypatch.setattr("logitmoe.fitting.MANY_MOMENTS", 3000)
     monkeypatch.setattr("logitmoe.fitting.compress", lambda *a, **b: compressed.append(1) or compress(*a, **b))
     for z in (X[:, 0], np.append(X[1:, 0], 1e5)):
         fitted = fit(z, Y, 2, rng=rng(), starts=FEW)
