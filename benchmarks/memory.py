@@ -5,10 +5,12 @@
 Every size and method is a process of its own.  The setting: d = 10 covariates, k = 5 experts, K = 4 classes.  The time
 for each iteration is to be linear in n, so that the last line of a method shows ratios near 1, and the peak for a
 million points at most 2 GiB.  A larger sample is the smallest one repeated, so that the iterations, and the steps
-inside them, are the same for all; processor time counts, the least of two runs.  So measured, on a machine that did
-other things too, the ratio from 62,500 to 250,000 points was 1.18 for EM (least of three runs of two iterations) and 1.04 for
-mle, which takes the points in parts.  With MALLOC_MMAP_MAX_=0 and a large MALLOC_TRIM_THRESHOLD_ that of EM was 1.10,
-and from there to 500,000 points 1.02 in the time outside the system: the rest is pages and caches, not work.
+inside them, are the same for all; processor time counts, the least of two runs.
+
+So measured, on a machine that did other things too, the ratio from 62,500 to 250,000 points was 1.18 for EM (least of
+three runs of two iterations) and 1.04 for mle, which takes the points in parts.  With MALLOC_MMAP_MAX_=0 and a large
+MALLOC_TRIM_THRESHOLD_ that of EM was 1.10, and from there to 500,000 points 1.02 in the time outside the system: the
+rest is pages and caches, not work.
 """
 
 import os
