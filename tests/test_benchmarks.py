@@ -20,7 +20,8 @@ def loaded(name):
         for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             patch.setenv(variable, "1")
         patch.setattr(sys, "path", list(sys.path))
-        spec = importlib.util.spec_from_file_location(f"benchmark_of_{name}", FOLDER / f"{name}.py")
+        label = f"benchmark_of_{Path(name).name}"
+        spec = importlib.util.spec_from_file_location(label, FOLDER / f"{name}.py")
         module = importlib.util.module_from_spec(spec)
         patch.setitem(sys.modules, spec.name, module)
         spec.loader.exec_module(module)
@@ -36,6 +37,12 @@ def benchmark():
 @pytest.fixture(scope="module")
 def coverage():
     yield from loaded("coverage")
+
+
+@pytest.fixture(scope="module")
+def peers():
+    yield from loaded("real/peers")
+    sys.modules.pop("ours", None)
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +167,22 @@ def test_the_faint_gate_is_not_well_conditioned(coverage):
     x = np.random.default_rng(3).uniform(-width, width, (coverage.POINTS, 1))
     assert coverage.worst_sd(G, x, n) > 3 * coverage.WELL
     assert coverage.worst_sd(G, x, 100 * n) == pytest.approx(coverage.worst_sd(G, x, n) / 10, rel=1e-9)
+
+
+@pytest.mark.parametrize("K", [2, 3])
+def test_the_peers_maximise_the_same_function(peers, K):
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(300, 3))
+    _, y = lm.sample(lm.random_start(2, K, 3, rng), 300, rng, covariates=x)
+    data, penalty = lm.WeightedPoints.from_labels(x, y, K), lm.Ridge(1.5)
+    pytest.importorskip("sklearn")
+    found = peers.logistic(x, y, 1.5, 1e-8)
+    best = lm.mle(data, found.canonical(), penalty=penalty, theta=lm.Theta.cube(1000.0))
+    value = lm.log_likelihood(found, data) - penalty.value(found)
+    assert value == pytest.approx(float(best.objective), abs=1e-6)
+    torch = pytest.importorskip("torch")
+    penalty, start = lm.Ridge(1.5, 0.1), lm.random_start(2, K, 3, rng, size=2)
+    minus = peers.torch_objective(data, 2, penalty)
+    for G in (start[0], start[1]):
+        value = float(lm.log_likelihood(G, data) - penalty.value(G))
+        assert -float(minus(torch.tensor(G.to_vector()))) == pytest.approx(value, rel=1e-12)

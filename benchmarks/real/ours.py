@@ -1,9 +1,11 @@
 """`fit` on the data sets of datasets.py: python ours.py FOLDER likelihood|held_out|penalties [NAME...]
 
 likelihood: without a penalty, the best of 5 independent starts, and the seconds of this process.
-held_out: the log score in five folds (sum over the rows) for one expert without a penalty, and for one and two with the
-default; what these gain over the first, with the half-width of a 95 % interval (1.96 standard errors of the sum over
-the rows, which takes them as independent), and in how many folds; and the k that BIC chooses of 1, 2, 3, on all rows.
+held_out: the log score in five folds (sum over the rows) for one expert without a penalty, for one and two with the
+default, and with the default for the k of 1, 2, 3 that select_k's BIC or AIC, or five folds inside, choose in each
+training set; what these gain over the first, with the half-width of a 95 % interval (1.96 standard errors of the sum
+over the rows, which takes them as independent), and in how many folds. The last column has the k that was chosen: by
+BIC on all rows, or in each of the five training sets.
 penalties: the log score for other weights of the slopes, as multiples of the number of covariates.
 Lines are appended to FOLDER/ours_likelihood.csv, and so on.
 """
@@ -20,6 +22,7 @@ from logitmoe.fitting import INTERCEPTS
 
 NAMES = ("penguins", "birthwt", "iris", "pima", "biopsy", "wine", "breast_cancer", "anes96", "fgl", "fair")
 STARTS = 5  #: as in flexmix.R
+KS, FOLDS = (1, 2, 3), 5
 FAIR = Starts(random=3, partitions=2, splits=0, perturbations=0, long=5)
 QUICK = Starts(random=3, partitions=3, splits=0, perturbations=0, long=3)
 LEAST = np.log(1e-15)  # as in flexmix.R
@@ -43,6 +46,35 @@ def held_out(x, y, fold, k, penalty):
     return score
 
 
+def chosen(x, y, fold):
+    """Of each rule for k: log-probabilities (n,) of the labels, by the fits that it chooses, and the k of the folds."""
+    classes, scores, ks = Table(classes=list(range(1, y.max() + 1))), {}, {}
+    for f in range(fold.max() + 1):
+        rng, out = np.random.default_rng([12, f, 7]), fold == f
+        options = {"rng": rng, "starts": QUICK, "table": classes}
+        fits = select_k(x[~out], y[~out], KS, **options)
+        inside = np.zeros(len(KS))
+        cells = split(y[~out], rng)
+        for g in range(FOLDS):
+            rows, others = (np.flatnonzero(~out)[cells == g], np.flatnonzero(~out)[cells != g])
+            parts = select_k(x[others], y[others], KS, **options)
+            inside += [np.maximum(parts[k].log_score(x[rows], y[rows]), LEAST).sum() for k in KS]
+        rules = {"BIC": fits.best("bic").k, "AIC": fits.best("aic").k, "folds": KS[int(inside.argmax())]}
+        for rule, k in rules.items():
+            scores.setdefault(rule, np.empty(len(y)))[out] = np.maximum(fits[k].log_score(x[out], y[out]), LEAST)
+            ks.setdefault(rule, []).append(k)
+    return {rule: (scores[rule], ks[rule]) for rule in scores}
+
+
+def split(y, rng):
+    """Folds (n,), each class spread over them."""
+    fold = np.empty(len(y), dtype=int)
+    for label in np.unique(y):
+        rows = rng.permutation(np.flatnonzero(y == label))
+        fold[rows] = (np.arange(rows.size) + rng.integers(FOLDS)) % FOLDS
+    return fold
+
+
 def likelihood_rows(name, x, y, fold):
     for k in (2, 3):
         begun = time.process_time()
@@ -56,14 +88,15 @@ def held_out_rows(name, x, y, fold):
     best = []
     for penalty in (Ridge(), None):
         rng = np.random.default_rng(12)
-        best.append(select_k(x, y, range(1, 4), rng=rng, penalty=penalty, starts=QUICK).best("bic").k)
+        best.append(select_k(x, y, KS, rng=rng, penalty=penalty, starts=QUICK).best("bic").k)
     yield [name, 1, "none", f"{base.sum():.4f}", "", "", "", best[0]]
-    for k in (1, 2):
-        score = held_out(x, y, fold, k, None)
+    scores = [(k, held_out(x, y, fold, k, None), best[1]) for k in (1, 2)]
+    scores += [(f"by {rule}", score, " ".join(map(str, ks))) for rule, (score, ks) in chosen(x, y, fold).items()]
+    for k, score, number in scores:
         gain = score - base
         half = 1.96 * gain.std(ddof=1) * np.sqrt(gain.size)
         folds = sum(int(gain[fold == f].sum() >= 0.0) for f in range(fold.max() + 1))
-        yield [name, k, "default", f"{score.sum():.4f}", f"{gain.sum():.4f}", f"{half:.4f}", folds, best[1]]
+        yield [name, k, "default", f"{score.sum():.4f}", f"{gain.sum():.4f}", f"{half:.4f}", folds, number]
 
 
 def penalties_rows(name, x, y, fold):
@@ -75,7 +108,7 @@ def penalties_rows(name, x, y, fold):
 
 HEADERS = {
     "likelihood": ["data", "k", "starts", "log_likelihood", "agree", "others", "seconds"],
-    "held_out": ["data", "k", "penalty", "held_out", "gain", "half_width", "folds_not_below", "k_by_bic"],
+    "held_out": ["data", "k", "penalty", "held_out", "gain", "half_width", "folds_not_below", "k_chosen"],
     "penalties": ["data", "k", "slopes_per_covariate", "held_out"],
 }
 ROWS = {"likelihood": likelihood_rows, "held_out": held_out_rows, "penalties": penalties_rows}

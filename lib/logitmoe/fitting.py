@@ -30,6 +30,10 @@ START_PENALTY = Ridge(slopes=1.0, intercepts=0.1)
 WIDE = 1000.0
 #: Points from which the short runs see a random part of the data only.
 SCREEN = 20_000
+#: Long runs of so many points.
+FEW_LONG = 8
+#: Moments of a class at most, and how many a fit might need for the points to be fitted themselves.
+MOMENTS, MANY_MOMENTS = 512, 10_000
 #: Gain in nats that the last Newton step still promises.
 TOL = 1e-12
 #: Steps of a long run, and of the last.
@@ -41,7 +45,9 @@ _LOG = logging.getLogger("logitmoe")
 class Starts:
     """Where :func:`fit` looks for the maximum.
 
-    Every start is run shortly, by EM; the best are run on by Newton's method; then perturbations of the best.
+    Every start is run shortly, by EM; then all, or the best, are run on by Newton's method; then perturbations of the
+    best. Starts that were chosen for their short runs tend to agree, at the maximum or beside it: so all are run on
+    where it costs little.
 
     Parameters
     ----------
@@ -56,8 +62,8 @@ class Starts:
         Perturbations of the best that was found.
     short : int, default 30
         EM iterations of a short run.
-    long : int, default 8
-        Runs that are run on.
+    long : int, optional
+        Runs that are run on, the best of the short ones. Default all, and of more than 20,000 points 8.
     """
 
     random: int = 8
@@ -65,18 +71,18 @@ class Starts:
     splits: int = 4
     perturbations: int = 4
     short: int = 30
-    long: int = 8
+    long: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("random", "partitions", "splits", "perturbations", "short", "long"):
-            least = 1 if name in ("short", "long") else 0
-            object.__setattr__(self, name, as_count(getattr(self, name), name, minimum=least))
+            least, value = 1 if name in ("short", "long") else 0, getattr(self, name)
+            object.__setattr__(self, name, value if name == "long" and value is None else as_count(value, name, least))
 
     @classmethod
     def of(cls, count: int) -> Starts:
-        """About `count` independent starts, half of each kind, of which the better half is run on."""
+        """`count` independent starts, half of each kind."""
         count = as_count(count, "count")
-        return cls(random=count - count // 2, partitions=count // 2, long=max(1, -(-count // 2)))
+        return cls(random=count - count // 2, partitions=count // 2)
 
 
 def random_start(
@@ -134,8 +140,8 @@ def fit(
 
     The covariates are standardised inside, and so are the values M(x) that the gate sees; the coefficients come back in
     the units of the data.  Both are exact for every gate, see :class:`.Units`; but M itself is taken of x as given.
-    The penalty is on the slopes per standard deviation.  Short runs of EM come from all the starts, the best are run
-    on by Newton's method (:func:`.mle`), and the result is a certified maximum.
+    The penalty is on the slopes per standard deviation.  Short runs of EM come from all the starts, Newton's
+    method (:func:`.mle`) runs them on, and the result is a certified local maximum, the best that was found.
 
     For progress in a long run say ``logging.basicConfig(level="INFO")`` before.
 
@@ -225,13 +231,15 @@ def search(
         return FittedModel.of(first, sample, problem.units, gate, runs, (0, 0))
     if starts.splits and smaller is None:
         few = replace(starts, random=-(-starts.random // 2), partitions=starts.partitions // 2, perturbations=0)
-        smaller = search(sample, k - 1, rng, gate, penalty, replace(few, long=-(-starts.long // 2)))
+        few = replace(few, long=starts.long and -(-starts.long // 2))
+        smaller = search(sample, k - 1, rng, gate, penalty, few)
 
     begun, origins, exact = problem.starts(k, rng, starts, smaller)
     _LOG.info("k = %d: %d short runs of EM", k, len(origins))
     short = em(problem.screen(rng), begun, stopping=StoppingRule("absolute", 1e-2, starts.short), **problem.options)
     height = short.objective
-    chosen = np.argsort(-height, kind="stable")[: starts.long]
+    many = FEW_LONG if problem.points.m > SCREEN else len(origins)
+    chosen = np.argsort(-height, kind="stable")[: starts.long or many]
     ends = [short.measure[chosen]]
     labels = [origins[i] for i in chosen]
     if exact is not None:  # as likely as the smaller fit from the beginning
@@ -285,12 +293,18 @@ class _Problem:
             self.data = self._compressed(theta)
 
     def _compressed(self, theta):
-        """One covariate and many points: their moments, which the search fits in place of the points."""
+        """One covariate and many points: their moments, which the search fits in place of the points.
+
+        Not if there would be very many of them, for an outlier stretches the domain: then points are faster.
+        """
         z, weights = self.points.points[:, 0], self.points.weights
         if (weights != np.round(weights)).any():
             return self.points
         domain = (float(z.min()), float(z.max()))
-        order = min(512, chebyshev_order(Theta.cube(10.0), self.points.K, domain, identity))
+        order = chebyshev_order(Theta.cube(10.0), self.points.K, domain, identity)
+        if order > MANY_MOMENTS:
+            return self.points
+        order = min(order, MOMENTS)
         s, rows = np.nonzero(weights)
         count = weights[s, rows].astype(int)
         return compress(np.repeat(z[rows], count), np.repeat(s + 1, count), self.points.K, domain=domain, p=order)

@@ -53,6 +53,8 @@ SECULAR_STEPS, SECULAR_TOL = 6, 1e-9
 #: Radius from which a fit goes on after it has let go of the boundary of Theta.
 RELEASE_RADIUS = 1e-3
 EPS, SMALLEST = np.finfo(float).eps, np.finfo(float).tiny
+#: Bound on the coordinates of a step before it is shortened; its square is finite.
+HUGE = 1e150
 #: Part of the total weight above which a weight stands for a sample that was seen, and not for rounding.
 SEEN = 1e-13
 
@@ -524,5 +526,6 @@ def _trust_region_step(values, component, radius):
 def _shifted(values, component, scale, shift):
     """The steps component / (values + shift), their lengths, and those sums, which rounding does not make negative."""
     total = np.maximum(values + shift[:, None], EPS * scale[:, None])
-    step = component / total
+    with np.errstate(over="ignore"):  # such a step is longer than any radius
+        step = np.clip(component / total, -HUGE, HUGE)
     return step, np.sqrt((step**2).sum(axis=-1)), total

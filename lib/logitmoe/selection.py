@@ -54,9 +54,11 @@ class Selection:
         return frame(self.columns())
 
     def __str__(self) -> str:
-        rows = [["k", "parameters", "log-likelihood", "less penalty", "AIC", "BIC", "ICL", "smallest share"]]
-        for k, parameters, *numbers, share in zip(*self.columns().values(), strict=True):
-            rows.append([str(k), str(parameters), *(f"{v:.2f}" for v in numbers), f"{share:.3f}"])
+        """Six of the columns; :meth:`columns` has all."""
+        rows, table = [["k", "parameters", "log-likelihood", "AIC", "BIC", "ICL"]], self.columns()
+        names = ("k", "parameters", "log_likelihood", "aic", "bic", "icl")
+        for k, parameters, *numbers in zip(*(table[name] for name in names), strict=True):
+            rows.append([str(k), str(parameters), *(f"{v:.2f}" for v in numbers)])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(t.rjust(w) for t, w in zip(row, widths, strict=True)) for row in rows]
         lowest = ", ".join(f"{name.upper()} k = {self.best(name).k}" for name in ("aic", "bic", "icl"))

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from logitmoe import Ridge, Starts, Table, fit
+from logitmoe import Ridge, Starts, Table, WeightedPoints, default_penalty, fit, mle, random_start
 from logitmoe.classifier import SoftmaxMoEClassifier
 
 QUICK = Starts(random=1, partitions=1, splits=0, perturbations=0, long=2)
@@ -81,6 +81,18 @@ def test_one_expert_is_the_multinomial_logit_of_statsmodels(name):
     coefficients = ours.coefficients()
     np.testing.assert_allclose(coefficients.estimate, np.asarray(theirs.params).T.ravel(), rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(coefficients.error, np.asarray(theirs.bse).T.ravel(), rtol=1e-6)
+
+
+def test_agreement_of_starts_is_not_that_of_the_chosen_few():
+    """Of iris the starts that are best after a short run agree on a maximum that is not the highest."""
+    x = (FRAME - FRAME.mean()).to_numpy() / FRAME.std(ddof=0).to_numpy()
+    data, penalty = WeightedPoints.from_labels(x, 1 + LABELS), default_penalty(4)
+    many = random_start(2, 3, 4, np.random.default_rng(99), size=60, sd=0.9)
+    highest = mle(data, many, theta=penalty.theta(150, 3), penalty=penalty, max_iter=1000).objective.max()
+    fitted = fit(FRAME, LABELS, 2, rng=np.random.default_rng(1))
+    assert fitted.objective > highest - 1e-3 and fitted.others >= 15
+    beside = fit(FRAME, LABELS, 2, rng=np.random.default_rng(1), starts=Starts(long=8))
+    assert beside.objective < highest - 0.1 and beside.agree == beside.others
 
 
 def test_weights_that_are_none_are_named():

@@ -195,3 +195,17 @@ def test_newtons_method_does_not_call_saturated_probabilities_converged(scale):
     result = mle(data, random_start(2, 2, 1, rng(), size=3))
     assert np.isfinite(result.log_likelihood).all()
     assert not result.converged[result.log_likelihood < constant_fit(Y) - 1e-3].any()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("sd", [1.0, 5.0, 50.0])
+def test_one_expert_from_any_start_ends_at_the_maximum_or_says_that_it_does_not(sd):
+    x = np.random.default_rng(0).uniform(0, 100, (400, 6))
+    y = 1 + (np.random.default_rng(1).random(400) < 1.0 / (1.0 + np.exp(-0.03 * (x - 50).sum(axis=1))))
+    data, theta = WeightedPoints.from_labels(x, y), Theta.cube(1000.0)
+    start = random_start(1, 2, 6, np.random.default_rng(3), size=20, sd=sd, theta=theta)
+    fits = mle(data, start, theta=theta)
+    assert fits.log_likelihood[fits.converged] == pytest.approx(-174.2835505, abs=1e-6)
+    assert set(fits.reason[~fits.converged]) <= {"underflow"} and fits.converged.any()
+    by_em = em(data, start, theta=theta)
+    assert by_em.log_likelihood == pytest.approx(-174.2835505, abs=1e-6)

@@ -14,6 +14,7 @@ from logitmoe import (
     Starts,
     Table,
     WeightedPoints,
+    compress,
     diagnose,
     fit,
     merge_indistinct,
@@ -228,7 +229,9 @@ def test_select_k_never_loses_without_a_penalty_and_tables_say_so():
     found = select_k(X, Y, range(1, 4), rng=rng(), penalty=Ridge(), starts=FEW)
     heights = [found[k].log_likelihood for k in (1, 2, 3)]
     assert (np.diff(heights) >= -1e-9).all() and found.best("bic").k == 2
-    assert "lowest:" in str(found) and found.columns()["k"] == [1, 2, 3]
+    header, *lines, lowest = str(found).splitlines()
+    assert header.split("  ")[0] == "k" and len(header.replace("log-", "").split()) == 6 and len(lines) == 3
+    assert lowest.startswith("lowest:") and found.columns()["k"] == [1, 2, 3] and len(found.columns()) == 8
     with pytest.raises(ValueError, match="criterion"):
         found.best("r2")
 
@@ -242,6 +245,29 @@ def test_indistinct_experts_are_merged_and_named():
     assert [f.page for f in found] == ["regime2"] and "expert 1 is constant" in str(found[0])
     assert (Path(__file__).parents[2] / "book" / f"{found[0].page}.ipynb").exists()
     assert diagnose(UNPENALISED) == []
+
+
+def test_all_starts_are_run_on_unless_the_points_are_many(monkeypatch):
+    few = Starts(random=6, partitions=6, splits=2, perturbations=1, short=2)
+    assert Starts.of(10).long is None and Starts.of(3).random == 2
+
+    def long_runs():
+        runs = fit(X, Y, 2, rng=rng(), penalty=Ridge(0.5, 0.01), starts=few).runs
+        return sum(np.isfinite(run.long) for run in runs if run.origin != "perturbation")
+
+    assert long_runs() == 14
+    monkeypatch.setattr("logitmoe.fitting.SCREEN", 100)
+    assert long_runs() == 8
+
+
+def test_points_are_not_compressed_where_one_outlier_stretches_the_domain(monkeypatch):
+    compressed = []
+    monkeypatch.setattr("logitmoe.fitting.SCREEN", 100)
+    monkeypatch.setattr("logitmoe.fitting.MANY_MOMENTS", 3000)
+    monkeypatch.setattr("logitmoe.fitting.compress", lambda *a, **b: compressed.append(1) or compress(*a, **b))
+    for z in (X[:, 0], np.append(X[1:, 0], 1e5)):
+        fitted = fit(z, Y, 2, rng=rng(), starts=FEW)
+        assert fitted.converged and len(compressed) == 1
 
 
 def test_progress_is_silent_unless_asked_for(caplog, capsys):
