@@ -1,23 +1,15 @@
 """A browser for the tests of the pages. Where there is no Chromium they are skipped, or fail with CI=true."""
 
-import os
 import shutil
 
 import pytest
-from pages import PAGES
+from pages import PAGES, unavailable
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --disable-dev-shm-usage"
 ).split()
-
-
-def unavailable(reason):
-    """Skip, or fail where the tests must not be skipped."""
-    if os.environ.get("CI", "").lower() in ("1", "true"):
-        pytest.fail(f"{reason} (a failure because CI is set)")
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="module")
