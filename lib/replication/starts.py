@@ -9,6 +9,7 @@ from logitmoe.measure import DEFAULT_THETA, MixingMeasure, Theta
 
 __all__ = [
     "cells_in_turn",
+    "lightest_last",
     "near_truth",
     "random_cells",
     "small_atoms",
@@ -176,6 +177,25 @@ def starts_from_noise(
     return theta.clip(MixingMeasure(*(v + shift for v, shift in zip((beta0, beta1, a, b), shifts, strict=True))))
 
 
+def lightest_last(truth: MixingMeasure) -> MixingMeasure:
+    """The same measure with its atoms in the order of their masses exp(beta0), the lightest last, in the gauge "last".
+
+    In that gauge the bound of a :class:`.Theta` on beta0 is one on the masses next to that of the last atom.  Which
+    atom is the last thus decides how light an added one may be: with the lightest there, it may be lightest.
+
+    Parameters
+    ----------
+    truth : MixingMeasure, batch shape ()
+
+    Returns
+    -------
+    MixingMeasure
+        In the class reference too.
+    """
+    order = np.argsort(-truth.mass, kind="stable")
+    return truth.permute(order).in_gauge("last").canonical()
+
+
 def splits(
     truth: MixingMeasure, rng: np.random.Generator, size: int, *, sd: float = 0.5, theta: Theta = DEFAULT_THETA
 ) -> MixingMeasure:
@@ -195,16 +215,17 @@ def splits(
     Returns
     -------
     MixingMeasure, batch shape (size,)
-        In the gauge "last".  The masses' ratio is random, 0.1 to 0.9 of the atom's in the first of the two.
+        In the gauge "last".  The first of the two has a random part of the atom's mass, 0.1 to 0.5.  The truth's atom
+        of the least mass, or its larger part, is the last, see :func:`lightest_last`.
 
     Notes
     -----
     To first order in the difference the density is that of the truth: these are starts in the valley of the likelihood.
     """
-    rng, size, truth = as_generator(rng), as_count(size, "size"), truth.in_gauge("last").canonical()
+    rng, size, truth = as_generator(rng), as_count(size, "size"), lightest_last(truth)
     found = []
     for j in np.arange(size) % truth.k:
-        fraction = rng.uniform(0.1, 0.9)
+        fraction = rng.uniform(0.1, 0.5)
         noise = [rng.standard_normal(v.shape[1:]) for v in (truth.beta1, truth.a, truth.b)]
         noise[1][-1], noise[2][-1] = 0.0, 0.0
         pairs = [
@@ -237,9 +258,9 @@ def small_atoms(
     Returns
     -------
     MixingMeasure, batch shape (size,)
-        In the gauge "last".
+        In the gauge "last".  The truth's atom of the least mass is the last, see :func:`lightest_last`.
     """
-    rng, size, truth = as_generator(rng), as_count(size, "size"), truth.in_gauge("last").canonical()
+    rng, size, truth = as_generator(rng), as_count(size, "size"), lightest_last(truth)
     found = []
     for j in np.arange(size) % truth.k:
         moves = [sd * rng.standard_normal(v.shape[1:]) for v in (truth.beta1, truth.a, truth.b)]
