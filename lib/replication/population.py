@@ -4,12 +4,14 @@ An over-fitted model has, besides the truth, local maxima far from it whose dens
 of n points prefers the truth to such a maximum by n times its Kullback-Leibler divergence, give or take a few nats, so
 that the maximum likelihood estimator may be there until that is several nats.  :func:`population_maxima` searches for
 them from many starts and says how complete the search is: the Good-Turing estimate of the share of starts that
-would end in a maximum not yet seen.  :func:`onset_size` is the n that follows.
+would end in a maximum not yet seen.  :func:`onset_size` is the n that follows.  Maxima that a longer search has found
+and stored (:func:`read_maxima`) are climbed to anew and tested by :func:`verified_maxima`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import csv
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,7 +37,9 @@ __all__ = [
     "population_maxima",
     "population_starts",
     "random_truth",
+    "read_maxima",
     "recombinations",
+    "verified_maxima",
 ]
 
 #: Kullback-Leibler divergence below which a density counts as the true one.
@@ -46,6 +50,8 @@ FAR = 0.3
 LARGEST = 2e-5
 #: Nats by which the truth is ahead of the nearest far maximum, on average, where the theorem "begins to speak".
 ENOUGH = 5.0
+#: Largest relative error of a stored divergence, and largest gain (nats per observation) left at a maximum.
+STORED_ERROR, STORED_STEP = 1e-2, 1e-18
 #: Steps and tolerance of the first pass over all starts; those that cannot matter are given up after it.
 FIRST_STEPS, FIRST_TOL = 60, 1e-8
 
@@ -304,6 +310,76 @@ def _merge(G, divergence, measures, counts, population):
             counts.append(1)
             difference.append(own)
     return measures, counts
+
+
+def read_maxima(path, populations: dict) -> dict:
+    """Maxima that `benchmarks/maxima.py` has stored, as they are in its file.
+
+    Parameters
+    ----------
+    path : str or Path
+    populations : dict
+        From (design, gate), names as in the file, to the :class:`Population`.
+
+    Returns
+    -------
+    dict
+        From (design, gate) to :class:`Maxima`, whose losses are NaN: :func:`verified_maxima` computes them.
+
+    Raises
+    ------
+    ValueError
+        If the file has no maxima of a population.
+    """
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {}
+    for (design, gate), population in populations.items():
+        own = [row for row in rows if (row["design"], row["gate"]) == (design, gate)]
+        if not own:
+            raise ValueError(message("path", f"maxima of {design}, {gate}", "none", "run benchmarks/maxima.py"))
+        vectors = np.array([row["vector"].split() for row in own], dtype=float)
+        G = MixingMeasure.from_vector(vectors, population.k, population.truth.K, 1)
+        divergence, hits = (np.array([row[name] for row in own], dtype=float) for name in ("divergence", "hits"))
+        counts = int(own[0]["starts"]), int(own[0]["unfinished"])
+        found[design, gate] = Maxima(G, divergence, np.full(len(own), np.nan), hits.astype(int), *counts)
+    return found
+
+
+def verified_maxima(population: Population, stored: Maxima, *, max_iter: int = 60) -> Maxima:
+    """Climb from stored maxima, and test that they are maxima with the divergences that are said.
+
+    Parameters
+    ----------
+    population : Population
+    stored : Maxima
+        Of an earlier search; its first one has the true density.
+    max_iter : int
+        Steps.
+
+    Returns
+    -------
+    Maxima
+        With measures, divergences and losses computed here; the counts are those of the stored search.
+
+    Raises
+    ------
+    ValueError
+        If one of them is not stationary after the steps, curves upwards along a coordinate that is free to move, or has
+        a divergence that differs by more than a hundredth.
+    """
+    data, truth, gate = population.data(), population.truth, population.gate
+    start = population.theta.clip(stored.measure)
+    end = mle(data, start, gate=gate, theta=population.theta, tol=1e-22, max_iter=max_iter)
+    divergence = np.maximum(log_likelihood_difference(truth, end.measure, data, gate), 0.0)
+    apart = np.abs(divergence - stored.divergence) > STORED_ERROR * stored.divergence + SAME
+    still = (end.reason != "max_iter") | (end.predicted_gain <= STORED_STEP)
+    wrong = np.flatnonzero(apart | ~still | (end.smallest_eigenvalue < -1e-12))
+    if wrong.size:
+        got = f"others in rows {wrong.tolist()}"
+        raise ValueError(message("stored", "maxima of this population", got, "run benchmarks/maxima.py again"))
+    divergence[divergence <= SAME] = 0.0
+    return replace(stored, measure=end.measure, divergence=divergence, loss=_loss(end.measure, truth))
 
 
 def random_truth(K: int, rng: np.random.Generator, *, worst: float = 60.0, theta: Theta, p: int = 48):

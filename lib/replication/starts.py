@@ -1,4 +1,4 @@
-"""Starting values around a known truth, as in the paper's simulations (Appendix D.1)."""
+"""Starting values around a known truth: as in the paper's simulations (Appendix D.1), and with one atom more."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ import numpy as np
 from logitmoe.checks import as_count, as_generator, as_number, as_shape
 from logitmoe.measure import DEFAULT_THETA, MixingMeasure, Theta
 
-__all__ = ["cells_in_turn", "near_truth", "random_cells", "splits", "standard_noise", "starts_from_noise"]
+__all__ = [
+    "cells_in_turn",
+    "lightest_last",
+    "near_truth",
+    "random_cells",
+    "small_atoms",
+    "splits",
+    "standard_noise",
+    "starts_from_noise",
+]
 
 
 def random_cells(k: int, k_true: int, rng: np.random.Generator, size: int | tuple[int, ...] = ()) -> np.ndarray:
@@ -168,6 +177,25 @@ def starts_from_noise(
     return theta.clip(MixingMeasure(*(v + shift for v, shift in zip((beta0, beta1, a, b), shifts, strict=True))))
 
 
+def lightest_last(truth: MixingMeasure) -> MixingMeasure:
+    """The same measure with its atoms in the order of their masses exp(beta0), the lightest last, in the gauge "last".
+
+    In that gauge the bound of a :class:`.Theta` on beta0 is one on the masses next to that of the last atom.  Which
+    atom is the last thus decides how light an added one may be: with the lightest there, it may be lightest.
+
+    Parameters
+    ----------
+    truth : MixingMeasure, batch shape ()
+
+    Returns
+    -------
+    MixingMeasure
+        In the class reference too.
+    """
+    order = np.argsort(-truth.mass, kind="stable")
+    return truth.permute(order).in_gauge("last").canonical()
+
+
 def splits(
     truth: MixingMeasure, rng: np.random.Generator, size: int, *, sd: float = 0.5, theta: Theta = DEFAULT_THETA
 ) -> MixingMeasure:
@@ -187,16 +215,17 @@ def splits(
     Returns
     -------
     MixingMeasure, batch shape (size,)
-        In the gauge "last".  The masses' ratio is random, 0.1 to 0.9 of the atom's in the first of the two.
+        In the gauge "last".  The first of the two has a random part of the atom's mass, 0.1 to 0.5.  The truth's atom
+        of the least mass, or its larger part, is the last, see :func:`lightest_last`.
 
     Notes
     -----
     To first order in the difference the density is that of the truth: these are starts in the valley of the likelihood.
     """
-    rng, size, truth = as_generator(rng), as_count(size, "size"), truth.in_gauge("last").canonical()
+    rng, size, truth = as_generator(rng), as_count(size, "size"), lightest_last(truth)
     found = []
     for j in np.arange(size) % truth.k:
-        fraction = rng.uniform(0.1, 0.9)
+        fraction = rng.uniform(0.1, 0.5)
         noise = [rng.standard_normal(v.shape[1:]) for v in (truth.beta1, truth.a, truth.b)]
         noise[1][-1], noise[2][-1] = 0.0, 0.0
         pairs = [
@@ -204,4 +233,40 @@ def splits(
             for v, e in zip((truth.beta1, truth.a, truth.b), noise, strict=True)
         ]
         found.append(truth.split(int(j), fraction, beta1=pairs[0], a=pairs[1], b=pairs[2]))
+    return theta.clip(MixingMeasure.stack(found).in_gauge("last"))
+
+
+def small_atoms(
+    truth: MixingMeasure, rng: np.random.Generator, size: int, *, sd: float = 1.5, theta: Theta = DEFAULT_THETA
+) -> MixingMeasure:
+    """Starts with one atom more than a truth: an atom of the smallest mass, about each true atom in turn.
+
+    Where the density is nearly the true one, the likelihood has maxima with an atom on the lower bound of the masses,
+    several for each true atom: these are starts for them.
+
+    Parameters
+    ----------
+    truth : MixingMeasure, batch shape ()
+    rng : numpy.random.Generator
+    size : int
+        Number of starts.
+    sd : float, default 1.5
+        Standard deviation of the difference between the new atom and the true one in beta1, a and b.
+    theta : Theta
+        The smallest mass is that of its bound on beta0, next to the last atom.
+
+    Returns
+    -------
+    MixingMeasure, batch shape (size,)
+        In the gauge "last".  The truth's atom of the least mass is the last, see :func:`lightest_last`.
+    """
+    rng, size, truth = as_generator(rng), as_count(size, "size"), lightest_last(truth)
+    found = []
+    for j in np.arange(size) % truth.k:
+        moves = [sd * rng.standard_normal(v.shape[1:]) for v in (truth.beta1, truth.a, truth.b)]
+        moves[1][-1], moves[2][-1] = 0.0, 0.0
+        beta1, a, b = (
+            np.stack([v[j] + e, v[j]]) for v, e in zip((truth.beta1, truth.a, truth.b), moves, strict=True)
+        )
+        found.append(truth.split(int(j), np.exp(-30.0), beta1=beta1, a=a, b=b))
     return theta.clip(MixingMeasure.stack(found).in_gauge("last"))

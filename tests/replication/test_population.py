@@ -1,5 +1,8 @@
 """The maxima of the expected log-likelihood."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -14,7 +17,10 @@ from replication.population import (
     population_maxima,
     population_starts,
     random_truth,
+    read_maxima,
+    verified_maxima,
 )
+from replication.starts import lightest_last, small_atoms, splits
 
 THETA = lm.Theta(3.0, 10.0, 10.0, 10.0)
 TRUTH = lm.MixingMeasure.from_vector([-0.5, 1.2, 2.1, 3.6, -2.5, 3.6], 2, 2, 1)
@@ -78,6 +84,64 @@ def test_nearest_and_onset():
     assert (maxima.nearest, maxima.nearest_other, maxima.unseen) == (1e-6, 1e-9, 0.02)
     assert onset_size([1e-6, np.inf]).tolist() == pytest.approx([5e6, 0.0])
     assert maxima.within(1e-8).batch_shape == (2,)
+
+
+def test_stored_maxima_are_climbed_to_and_tested(found, tmp_path):
+    rows = ["design,gate,starts,unfinished,hits,divergence,seed,vector"]
+    for G, divergence, hits in zip(found.measure, found.divergence, found.hits, strict=True):
+        vector = " ".join(f"{v:.9g}" for v in G.in_gauge("last").to_vector())
+        rows.append(f"old,x,200,{found.unfinished},{hits},{divergence:.4e},1,{vector}")
+    path = tmp_path / "maxima.csv"
+    path.write_text("\n".join(rows) + "\n")
+    stored = read_maxima(path, {("old", "x"): CASE})["old", "x"]
+    again = verified_maxima(CASE, stored)
+    assert again.divergence == pytest.approx(found.divergence, rel=1e-3, abs=1e-17)
+    assert again.loss == pytest.approx(found.loss, abs=1e-3) and again.unseen == found.unseen
+    assert (again.nearest, again.nearest_other) == pytest.approx((found.nearest, found.nearest_other), rel=1e-3)
+    with pytest.raises(ValueError, match=r"rows \[1\]"):
+        verified_maxima(CASE, replace(stored, divergence=stored.divergence + np.eye(len(stored.hits))[1]))
+    moved = replace(stored, measure=lm.MixingMeasure.stack([*stored.measure[:-1], stored.measure[0]]))
+    with pytest.raises(ValueError, match="stored: expected maxima of this population"):
+        verified_maxima(CASE, moved)
+    with pytest.raises(ValueError, match=r"maxima of I, x, got none"):
+        read_maxima(path, {("I", "x"): CASE})
+
+
+def test_the_books_stored_maxima_are_maxima():
+    truth = lm.MixingMeasure.from_vector([-0.307, -0.5, 5.571, 4.423, -4.635, 2.907], 2, 2, 1)
+    case = Population(truth, 3, theta=THETA)
+    path = Path(__file__).parents[2] / "book" / "data" / "maxima.csv"
+    found = verified_maxima(case, read_maxima(path, {("I", "x"): case})["I", "x"])
+    assert found.nearest == pytest.approx(1.13e-5, rel=0.01) and found.unseen < 1e-3 and found.starts >= 4000
+    own = population_maxima(case, np.random.default_rng(9), starts=60, known=found)
+    assert len(own.hits) == len(found.hits)
+
+
+def test_small_atoms_are_the_truth_with_an_atom_on_the_bound_of_the_masses():
+    G = small_atoms(TRUTH, np.random.default_rng(0), 6, theta=THETA)
+    assert G.batch_shape == (6,) and THETA.contains(G).all() and not G.beta0[:, -1].any()
+    assert (np.abs(G.beta0) == 3.0).sum(axis=-1).tolist() == [1] * 6
+    x = np.linspace(-3, 3, 7)[:, None]
+    close = small_atoms(TRUTH, np.random.default_rng(0), 6, sd=1e-9, theta=THETA)
+    # without its small atom, or with it where it is a copy, each has the true density but for the mass that it adds
+    error = np.abs(lm.density(close, x) - lm.density(TRUTH, x)).max(axis=(-1, -2))
+    assert (error < 0.03).all()
+
+
+def test_the_lightest_atom_of_the_truth_is_the_last_of_the_starts():
+    truth = lm.MixingMeasure.from_vector([-0.307, -0.5, 5.571, 4.423, -4.635, 2.907], 2, 2, 1)  # masses 0.74 and 1
+    turned, x = lightest_last(truth), np.linspace(-3, 3, 7)[:, None]
+    assert lm.density(turned, x) == pytest.approx(lm.density(truth, x), abs=1e-14)
+    assert turned.mass.tolist() == pytest.approx([np.exp(0.307), 1.0])
+    assert lightest_last(turned).allclose(turned)
+    rng = np.random.default_rng(0)
+    small, halves = small_atoms(truth, rng, 8, theta=THETA), splits(truth, rng, 8, theta=THETA)
+    assert small.mass.min(axis=-1) == pytest.approx(np.exp(-3.0))
+    assert (np.argsort(small.mass, axis=-1)[:, 1] == 2).all()  # the lightest but for the small atom
+    total = halves.mass.sum(axis=-1)
+    for G in (small[::2], small[1::2]):  # about each atom in turn
+        assert np.ptp(np.abs(G.a[:, -1, 0] - turned.a[-1, 0])) < 1e-9
+    assert (halves.mass.min(axis=-1) > 0.04 * total).all() and not halves.beta0[:, -1].any()
 
 
 @pytest.mark.parametrize("K", [2, 3])

@@ -36,7 +36,7 @@ from logitmoe.results import StoppingRule
 from ..jobs import run_jobs
 from ..population import Maxima, Population, recombinations
 from ..samples import draw, expected
-from ..starts import cells_in_turn, near_truth
+from ..starts import cells_in_turn, lightest_last, near_truth
 
 __all__ = ["Study", "StudyResult", "check_search", "equivalent_measure", "parameter_errors", "run_studies"]
 
@@ -75,7 +75,8 @@ class Study:
         Samples of each size.
     close_starts, far_starts : int
         Starts about the truth, at standard deviations `close_sd` and `far_sd` of every parameter.  The cells that are
-        over-fitted take turns: with k = k* + 1 start j has its extra atom at true atom j modulo k*.
+        over-fitted take turns: with k = k* + 1 start j has its extra atom at true atom j modulo k*.  The lightest atom
+        of the truth is then the last one, see :func:`.lightest_last`.
     blind_starts : int
         Starts that know nothing of the truth, at standard deviation `blind_sd`.
     close_sd, far_sd, blind_sd : float
@@ -182,7 +183,8 @@ class Study:
 
         Close, far, blind and extra ones, maxima of the population, and more random ones, in this order.
         """
-        rng, truth, R = self._rng(size, 1), self.truth, self.replications
+        rng, R = self._rng(size, 1), self.replications
+        truth = lightest_last(self.truth) if self.k > self.truth.k else self.truth
         parts = []
         for count, sd in ((self.close_starts, self.close_sd), (self.far_starts, self.far_sd)):
             if count:
@@ -519,7 +521,8 @@ def _check(study: Study, size: int, best: MixingMeasure, starts: int, seed: int)
     count, quarter = len(best.beta0), starts // 4
     how = dict(size=(count, quarter), split_mass=True, theta=study.theta)
     how["cells"] = cells_in_turn(study.k, study.truth.k, quarter)
-    parts = [near_truth(study.truth, study.k, rng, sd=sd, **how) for sd in (study.close_sd, study.far_sd)]
+    truth = lightest_last(study.truth)
+    parts = [near_truth(truth, study.k, rng, sd=sd, **how) for sd in (study.close_sd, study.far_sd)]
     parts.append(study.random_starts(rng, (count, starts - 2 * quarter)))
     joined = MixingMeasure.concatenate(parts, axis=1)
     data = WeightedPoints(study.design.points, study.samples(size).weights[:count, None])
