@@ -29,10 +29,10 @@ _KIND = "logitmoe.FittedModel"
 
 @dataclass(frozen=True)
 class Run:
-    """One start: where it came from, and its objective after the short run and, if there was one, after the long."""
+    """One start: where it came from, and its objective after the short run and after the long, if there was one."""
 
     origin: str
-    short: float
+    short: float = float("nan")
     long: float = float("nan")
 
 
@@ -257,7 +257,7 @@ class FittedModel:
         return f"starts: {parts}; of {self.others} other independent long runs {self.agree} reached the best"
 
     def trace(self) -> dict[str, list]:
-        """The starts as a dict of columns: origin, objective after the short run, and after the long (or nan)."""
+        """The starts as a dict of columns: origin, objective after the short run and after the long (nan for none)."""
         names = ("origin", "short", "long")
         return {name: [getattr(run, name) for run in self.runs] for name in names}
 
@@ -290,7 +290,7 @@ class FittedModel:
         arrays = {name: getattr(G, name) for name in FIELDS} | vars(self.units)
         arrays |= {"columns": self.columns.astype(float), "shares": self.shares, "numbers": np.array(numbers)}
         arrays |= {"covariance": U.covariance, "unidentified": U.unidentified}
-        runs = [[run.origin, run.short, run.long if run.long == run.long else None] for run in self.runs]
+        runs = [[run.origin, *(v if v == v else None for v in (run.short, run.long))] for run in self.runs]
         words = {"gate": self.gate.name, "names": list(self.names), "classes": list(self.classes)}
         words |= {"runs": runs, "agree": self.agree, "others": self.others, "notes": list(self.notes)}
         write_arrays(path, _KIND, [G.k, G.K, G.d, *U.unidentified.shape], arrays, words)
@@ -308,7 +308,7 @@ class FittedModel:
             names=tuple(words["names"]), classes=tuple(words["classes"]), columns=arrays["columns"].astype(bool),
             log_likelihood=log_likelihood, n=n, parameters=int(parameters), aic=aic, bic=bic, icl=icl,
             shares=arrays["shares"], penalty=Ridge(slopes, intercepts), agree=words["agree"], others=words["others"],
-            runs=tuple(Run(o, s, float("nan") if long is None else long) for o, s, long in words["runs"]),
+            runs=tuple(Run(o, *(float("nan") if v is None else v for v in both)) for o, *both in words["runs"]),
             remarks=tuple(words["notes"]), result=None,
             observed=Uncertainty(arrays["covariance"], arrays["unidentified"]),
         )  # fmt: skip

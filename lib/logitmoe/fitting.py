@@ -38,6 +38,8 @@ MOMENTS, MANY_MOMENTS = 512, 10_000
 TOL = 1e-12
 #: Steps of a long run, and of the last.
 LONG_STEPS, LAST_STEPS = 200, 1000
+#: What a random start is called that Newton's method has to itself.
+ALONE = "random without EM"
 _LOG = logging.getLogger("logitmoe")
 
 
@@ -46,13 +48,13 @@ class Starts:
     """Where :func:`fit` looks for the maximum.
 
     Every start is run shortly, by EM; then all, or the best, are run on by Newton's method; then perturbations of the
-    best. Starts that were chosen for their short runs tend to agree, at the maximum or beside it: so all are run on
-    where it costs little.
+    best. Starts that were chosen for their short runs tend to agree, at the maximum or beside it: so where it costs
+    little all are run on, and as many random ones are run by Newton's method alone, which reaches other maxima.
 
     Parameters
     ----------
     random : int, default 8
-        Starts with random parameters.
+        Starts with random parameters; where all runs are run on, as many more that EM does not touch.
     partitions : int, default 8
         Starts with the experts fitted to random parts of the sample: half of them cells of nearest points, half of them
         by lot.
@@ -238,21 +240,26 @@ def search(
     _LOG.info("k = %d: %d short runs of EM", k, len(origins))
     short = em(problem.screen(rng), begun, stopping=StoppingRule("absolute", 1e-2, starts.short), **problem.options)
     height = short.objective
-    many = FEW_LONG if problem.points.m > SCREEN else len(origins)
-    chosen = np.argsort(-height, kind="stable")[: starts.long or many]
+    every = starts.long is None and problem.points.m <= SCREEN
+    limit = len(origins) if every else starts.long or FEW_LONG
+    chosen = np.argsort(-height, kind="stable")[:limit]
     ends = [short.measure[chosen]]
     labels = [origins[i] for i in chosen]
     if exact is not None:  # as likely as the smaller fit from the beginning
         ends.append(exact)
         labels += ["split"] * len(exact.beta0)
+    if every and starts.random:
+        ends.append(problem.random(k, rng, starts.random))
+        labels += [ALONE] * starts.random
     _LOG.info("k = %d: best of them %.3f; %d long runs of Newton's method", k, height.max(), len(labels))
     long = problem.long(MixingMeasure.concatenate(ends), LONG_STEPS)
     heights = long.objective
     best = int(heights.argmax())
-    independent = np.array([label in ("random", "partition") for label in labels])
+    independent = np.array([label in ("random", "partition", ALONE) for label in labels])
     runs = [Run(origin, float(value)) for origin, value in zip(origins, height, strict=True)]
     for i, value in zip(chosen, heights, strict=False):
         runs[i] = replace(runs[i], long=float(value))
+    runs += [Run(ALONE, long=float(v)) for v, label in zip(heights, labels, strict=True) if label == ALONE]
     top, value = long.measure[best], float(heights[best])
     if starts.perturbations:
         _LOG.info("k = %d: best of them %.3f; %d perturbations of it", k, value, starts.perturbations)
@@ -327,13 +334,16 @@ class _Problem:
         a = np.tile(np.log(totals / totals[-1]), (k, 1))
         return self.theta.clip(MixingMeasure(zero[:, 0], zero, a, np.zeros((*a.shape, self.points.d))))
 
+    def random(self, k: int, rng, size: int) -> MixingMeasure:
+        """Starts (size,) with random parameters, whose logits have one spread for any number of covariates."""
+        d = self.points.d
+        return random_start(k, self.points.K, d, rng, size=size, sd=2.0 / np.sqrt(1.0 + d), theta=self.theta)
+
     def starts(self, k, rng, starts: Starts, smaller) -> tuple[MixingMeasure, list[str], MixingMeasure | None]:
         """Starts (B,), the kind of each, and splits that are as likely as the smaller fit, if there is one."""
-        K, d = self.points.K, self.points.d
         parts, origins = [], []
         if starts.random:
-            sd = 2.0 / np.sqrt(1.0 + d)
-            parts.append(random_start(k, K, d, rng, size=starts.random, sd=sd, theta=self.theta))
+            parts.append(self.random(k, rng, starts.random))
             origins += ["random"] * starts.random
         if starts.partitions:
             parts.append(self.partitions(k, starts.partitions, rng))

@@ -72,14 +72,12 @@ def test_anchors_are_unique_and_nothing_of_the_plumbing_is_shown(browser, page):
         assert not re.search(r"\bglue\(|\bVerdict\(\n|rows\.append", text)
 
 
-#: Chapters with a visible line of code that is too long for the column.
-TOO_WIDE = ("asymptotics",)
 SIDEWAYS = """return [...document.querySelectorAll("article div.cell pre")].filter(
   e => e.checkVisibility() && !e.closest("details:not([open])") && e.scrollWidth > e.clientWidth + 1)
   .map(e => e.innerText)"""
 
 
-@pytest.mark.parametrize("stem", [path.stem for path in STORED if path.stem not in TOO_WIDE])
+@pytest.mark.parametrize("stem", [path.stem for path in STORED])
 def test_neither_code_nor_what_it_prints_scrolls_sideways(browser, stem):
     opened(browser, f"book/{stem}.html")
     assert browser.execute_script(SIDEWAYS) == []

@@ -158,15 +158,11 @@ def bare_tables(notebook):
 
 RULES = [unrun_cells, errors, machine_traces, long_cells, metadata_noise, undescribed_figures]
 RULES += [wide_code, long_boxes, bare_tables]
-#: Chapters that do not keep a rule yet.
-NOT_YET = {("wide_code", "asymptotics"), ("long_boxes", "asymptotics"), ("bare_tables", "your_data")}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_chapter_keeps_the_rule(path, rule):
-    if (rule.__name__, path.stem) in NOT_YET:
-        pytest.skip("not yet")
     assert list(rule(nbformat.read(path, as_version=4))) == []
 
 
@@ -285,17 +281,13 @@ def test_citations_are_in_the_bibliography():
     assert {(page, key) for page, key in cited if key not in known} == set()
 
 
-#: Verdicts without a badge beside a claim, each with the reason.
-UNBADGED = {
-    "Table 1, rates of the MLE as measured": "the chapter measures the table; no sentence of the paper says this",
-}
 VERDICTS = [(path, verdict.title) for path, there in collect(CHAPTERS).items() for verdict in there]
 
 
 @pytest.mark.parametrize(("path", "title"), VERDICTS, ids=[title for _, title in VERDICTS])
 def test_a_verdict_has_its_badge_beside_the_claim(path, title):
     cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
-    assert title in UNBADGED or f"{{verdict}}`{title}`" in "\n".join(cells)
+    assert f"{{verdict}}`{title}`" in "\n".join(cells)
 
 
 def test_every_reference_has_a_doi_or_an_address():

@@ -89,8 +89,9 @@ def test_agreement_of_starts_is_not_that_of_the_chosen_few():
     data, penalty = WeightedPoints.from_labels(x, 1 + LABELS), default_penalty(4)
     many = random_start(2, 3, 4, np.random.default_rng(99), size=60, sd=0.9)
     highest = mle(data, many, theta=penalty.theta(150, 3), penalty=penalty, max_iter=1000).objective.max()
-    fitted = fit(FRAME, LABELS, 2, rng=np.random.default_rng(1))
-    assert fitted.objective > highest - 1e-3 and fitted.others >= 15
+    fits = [fit(FRAME, LABELS, 2, rng=np.random.default_rng(seed)) for seed in range(8)]
+    assert sum(fitted.objective > highest - 1e-3 for fitted in fits) >= 7, "5 without the starts that EM leaves alone"
+    assert max(fitted.agree / fitted.others for fitted in fits) < 0.9 and min(fitted.others for fitted in fits) >= 20
     beside = fit(FRAME, LABELS, 2, rng=np.random.default_rng(1), starts=Starts(long=8))
     assert beside.objective < highest - 0.1 and beside.agree == beside.others
 
