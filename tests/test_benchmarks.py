@@ -1,5 +1,6 @@
 """The benchmark of maximum likelihood: its pieces, a small run, and flexmix's record.  No times."""
 
+import csv
 import importlib.util
 import sys
 from pathlib import Path
@@ -37,6 +38,11 @@ def benchmark():
 @pytest.fixture(scope="module")
 def coverage():
     yield from loaded("coverage")
+
+
+@pytest.fixture(scope="module")
+def other_seeds():
+    yield from loaded("other_seeds")
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +173,19 @@ def test_the_faint_gate_is_not_well_conditioned(coverage):
     x = np.random.default_rng(3).uniform(-width, width, (coverage.POINTS, 1))
     assert coverage.worst_sd(G, x, n) > 3 * coverage.WELL
     assert coverage.worst_sd(G, x, 100 * n) == pytest.approx(coverage.worst_sd(G, x, n) / 10, rel=1e-9)
+
+
+def test_a_seed_has_one_row_and_the_chapter_gives_its_values(other_seeds, tmp_path):
+    path, row = tmp_path / "seeds.csv", {"seed": 2, "missed": "1 of 9"}
+    for new in (row, row | {"seed": 1}, row | {"missed": "0 of 9"}):
+        other_seeds.update(path, new)
+    assert path.read_text() == "seed,missed\n1,1 of 9\n2,0 of 9\n"
+    chapter = (other_seeds.BOOK / "asymptotics.ipynb").read_text(encoding="utf-8")
+    assert all(f'"{name}\\"' in chapter for name in other_seeds.VALUES.values())
+    with open(other_seeds.BOOK / "data" / "other_seeds.csv", encoding="utf-8") as file:
+        recorded = list(csv.DictReader(file))
+    assert [r["seed"] for r in recorded] == ["1", "2", "3"]
+    assert set(recorded[0]) == {"seed", "verdict", *other_seeds.VALUES}
 
 
 @pytest.mark.parametrize("K", [2, 3])
