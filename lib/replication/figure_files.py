@@ -72,7 +72,7 @@ def figure_csv(figure):
 def figure_svg(figure):
     """The figure as the text of an SVG file, the same for the same figure: no date, letters drawn as curves.
 
-    A scatter of more than :data:`CLOUD` points is an image within it.
+    A scatter of more than 200 points is an image within it.
     """
     file = io.StringIO()
     clouds = [points for points in figure.findobj(PathCollection) if len(points.get_offsets()) > CLOUD]
