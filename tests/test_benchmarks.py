@@ -27,28 +27,17 @@ def loaded(name):
         patch.setitem(sys.modules, spec.name, module)
         spec.loader.exec_module(module)
         yield module
-        sys.modules.pop("sample", None)
+        for imported in ("sample", "ours"):
+            sys.modules.pop(imported, None)
 
 
-@pytest.fixture(scope="module")
-def benchmark():
-    yield from loaded("mle")
+def fixture_of(name):
+    """A fixture: that file, loaded once for all tests of this module."""
+    return pytest.fixture(scope="module")(lambda: (yield from loaded(name)))
 
 
-@pytest.fixture(scope="module")
-def coverage():
-    yield from loaded("coverage")
-
-
-@pytest.fixture(scope="module")
-def other_seeds():
-    yield from loaded("other_seeds")
-
-
-@pytest.fixture(scope="module")
-def peers():
-    yield from loaded("real/peers")
-    sys.modules.pop("ours", None)
+benchmark, coverage, other_seeds = fixture_of("mle"), fixture_of("coverage"), fixture_of("other_seeds")
+peers = fixture_of("real/peers")
 
 
 @pytest.fixture(scope="module")

@@ -113,15 +113,21 @@ HEADERS = {
 }
 ROWS = {"likelihood": likelihood_rows, "held_out": held_out_rows, "penalties": penalties_rows}
 
-if __name__ == "__main__":
+
+def append_rows(program, headers, rows):
+    """Write the rows of the data sets that the command line names, FOLDER WHAT [NAME...], behind those in the file."""
     folder, what, names = Path(sys.argv[1]), sys.argv[2], sys.argv[3:] or NAMES
-    path = folder / f"ours_{what}.csv"
+    path = folder / f"{program}_{what}.csv"
     fresh = not path.exists()
     with open(path, "a", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         if fresh:
-            writer.writerow(HEADERS[what])
+            writer.writerow(headers[what])
         for name in names:
-            for row in ROWS[what](name, *read(folder / f"{name}.csv")):
+            for row in rows[what](name, *read(folder / f"{name}.csv")):
                 writer.writerow(row)
                 file.flush()
+
+
+if __name__ == "__main__":
+    append_rows("ours", HEADERS, ROWS)

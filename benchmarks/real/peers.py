@@ -14,7 +14,6 @@ errors and the criteria. What is maximised is the same function for all of a dat
 timed in turn, and the least counts. Lines are appended to FOLDER/peers_one.csv, and so on.
 """
 
-import csv
 import os
 import sys
 import time
@@ -29,7 +28,7 @@ from logitmoe import MixingMeasure, Ridge, WeightedPoints, default_penalty, fit,
 from logitmoe.model import log_likelihood
 
 sys.path.insert(0, str(Path(__file__).parent))
-from ours import FAIR, LEAST, NAMES, STARTS, read
+from ours import FAIR, LEAST, STARTS, append_rows
 
 RANDOM, REPEATS, AGREE = 8, 3, 1e-3
 
@@ -206,14 +205,4 @@ HEADERS = {
 ROWS = {"one": one_rows, "two": two_rows, "choice": choice_rows, "held_out": held_out_rows}
 
 if __name__ == "__main__":
-    folder, what, names = Path(sys.argv[1]), sys.argv[2], sys.argv[3:] or NAMES
-    path = folder / f"peers_{what}.csv"
-    fresh = not path.exists()
-    with open(path, "a", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if fresh:
-            writer.writerow(HEADERS[what])
-        for name in names:
-            for row in ROWS[what](name, *read(folder / f"{name}.csv")):
-                writer.writerow(row)
-                file.flush()
+    append_rows("peers", HEADERS, ROWS)

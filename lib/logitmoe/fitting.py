@@ -30,7 +30,7 @@ START_PENALTY = Ridge(slopes=1.0, intercepts=0.1)
 WIDE = 1000.0
 #: Points from which the short runs see a random part of the data only.
 SCREEN = 20_000
-#: Long runs of so many points.
+#: Long runs of a sample with more points than that.
 FEW_LONG = 8
 #: Moments of a class at most, and how many a fit might need for the points to be fitted themselves.
 MOMENTS, MANY_MOMENTS = 512, 10_000
@@ -77,8 +77,9 @@ class Starts:
 
     def __post_init__(self) -> None:
         for name in ("random", "partitions", "splits", "perturbations", "short", "long"):
-            least, value = 1 if name in ("short", "long") else 0, getattr(self, name)
-            object.__setattr__(self, name, value if name == "long" and value is None else as_count(value, name, least))
+            value, least = getattr(self, name), 1 if name in ("short", "long") else 0
+            if name != "long" or value is not None:
+                object.__setattr__(self, name, as_count(value, name, minimum=least))
 
     @classmethod
     def of(cls, count: int) -> Starts:

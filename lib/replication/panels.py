@@ -193,6 +193,11 @@ class Panel:
         return self.gate if self.data_gate is None else self.data_gate
 
     @property
+    def model(self) -> dict:
+        """What EM is told besides the data, the start and when to stop."""
+        return {"gate": self.gate, "theta": self.theta, "penalty": self.penalty}
+
+    @property
     def fits(self) -> int:
         """Number of fits."""
         return len(self.sizes) * self.replications

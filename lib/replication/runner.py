@@ -270,10 +270,8 @@ def _follow(panel: Panel, data: WeightedPoints | ChebyshevMoments, start: Mixing
             result = em(
                 data if raw else data[active],
                 MixingMeasure(**{letter: value[active] for letter, value in now.items()}),
-                gate=panel.gate,
-                theta=panel.theta,
-                penalty=panel.penalty,
                 stopping=replace(panel.stopping, max_iter=stop - done),
+                **panel.model,
             )
             for letter in FIELDS:
                 now[letter][active] = getattr(result.measure, letter)
@@ -295,8 +293,7 @@ def _follow(panel: Panel, data: WeightedPoints | ChebyshevMoments, start: Mixing
 
 def _follow_every(panel: Panel, data: WeightedPoints | ChebyshevMoments, start: MixingMeasure) -> dict[str, np.ndarray]:
     """As :func:`_follow`, from one run that records every iteration."""
-    model = {"gate": panel.gate, "theta": panel.theta, "penalty": panel.penalty}
-    result = em(data, start, stopping=panel.stopping, trace="full", **model)
+    result = em(data, start, stopping=panel.stopping, trace="full", **panel.model)
     raw, fits = result.nodes is None, start.batch_shape[0]
     out = {name: getattr(result, name) for name in ("log_likelihood", "n_iter", "reason", "at_bound")}
     out["compression_error"] = np.zeros(fits) if raw else result.compression_error
@@ -362,8 +359,7 @@ def compare_with_raw(result: PanelResult, fits, *, refit: bool = True) -> RawCom
         raw = log_likelihood(result.measure[s, r], data, panel.gate)
         errors.append(abs(result.log_likelihood[s, r] - raw) / abs(raw))
         if refit:
-            model = {"gate": panel.gate, "theta": panel.theta, "penalty": panel.penalty}
-            fit = em(data, result.path[s, r, 0], stopping=panel.stopping, **model)
+            fit = em(data, result.path[s, r, 0], stopping=panel.stopping, **panel.model)
             one, other = (
                 voronoi_loss_parts(G, panel.truth, gauge=panel.gauge).total for G in (result.measure[s, r], fit.measure)
             )

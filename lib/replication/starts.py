@@ -18,6 +18,9 @@ __all__ = [
     "starts_from_noise",
 ]
 
+#: Part of an atom's mass that is below every bound of a Theta in use: the bound then decides.
+NEGLIGIBLE = float(np.exp(-30.0))
+
 
 def random_cells(k: int, k_true: int, rng: np.random.Generator, size: int | tuple[int, ...] = ()) -> np.ndarray:
     """Assign k atoms to k_true cells at random, uniformly among the assignments that leave no cell empty.
@@ -222,18 +225,8 @@ def splits(
     -----
     To first order in the difference the density is that of the truth: these are starts in the valley of the likelihood.
     """
-    rng, size, truth = as_generator(rng), as_count(size, "size"), lightest_last(truth)
-    found = []
-    for j in np.arange(size) % truth.k:
-        fraction = rng.uniform(0.1, 0.5)
-        noise = [rng.standard_normal(v.shape[1:]) for v in (truth.beta1, truth.a, truth.b)]
-        noise[1][-1], noise[2][-1] = 0.0, 0.0
-        pairs = [
-            np.stack([v[j] + (1.0 - fraction) * sd * e, v[j] - fraction * sd * e])
-            for v, e in zip((truth.beta1, truth.a, truth.b), noise, strict=True)
-        ]
-        found.append(truth.split(int(j), fraction, beta1=pairs[0], a=pairs[1], b=pairs[2]))
-    return theta.clip(MixingMeasure.stack(found).in_gauge("last"))
+    return _one_more(truth, rng, size, sd, theta, lambda rng: 2 * (rng.uniform(0.1, 0.5),))
+
 
 
 def small_atoms(
@@ -260,13 +253,23 @@ def small_atoms(
     MixingMeasure, batch shape (size,)
         In the gauge "last".  The truth's atom of the least mass is the last, see :func:`lightest_last`.
     """
+    return _one_more(truth, rng, size, sd, theta, lambda rng: (NEGLIGIBLE, 0.0))
+
+
+def _one_more(truth, rng, size, sd, theta, shares):
+    """The atoms of a truth in turn as two: `shares` draws the new one's part of the mass, and of the way between them.
+
+    Of that difference, drawn here, the old atom goes its part back and the new one the rest on.
+    """
     rng, size, truth = as_generator(rng), as_count(size, "size"), lightest_last(truth)
     found = []
     for j in np.arange(size) % truth.k:
-        moves = [sd * rng.standard_normal(v.shape[1:]) for v in (truth.beta1, truth.a, truth.b)]
-        moves[1][-1], moves[2][-1] = 0.0, 0.0
+        mass, back = shares(rng)
+        noise = [rng.standard_normal(v.shape[1:]) for v in (truth.beta1, truth.a, truth.b)]
+        noise[1][-1], noise[2][-1] = 0.0, 0.0
         beta1, a, b = (
-            np.stack([v[j] + e, v[j]]) for v, e in zip((truth.beta1, truth.a, truth.b), moves, strict=True)
+            np.stack([v[j] + (1.0 - back) * sd * e, v[j] - back * sd * e])
+            for v, e in zip((truth.beta1, truth.a, truth.b), noise, strict=True)
         )
-        found.append(truth.split(int(j), np.exp(-30.0), beta1=beta1, a=a, b=b))
+        found.append(truth.split(int(j), mass, beta1=beta1, a=a, b=b))
     return theta.clip(MixingMeasure.stack(found).in_gauge("last"))
