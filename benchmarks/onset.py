@@ -1,13 +1,14 @@
 """How large n must be before an over-specified fit is near the truth, at random truths: book/data/onset.csv.
 
-    python benchmarks/onset.py [truths for each K, default 40] [starts, default 500] [first, default 0]
+    python benchmarks/onset.py [d, default 1 and 2]
 
-Truths are those of `random_truth` (seed 100 K + number).  For each the maxima of the expected log-likelihood with
-k = 3 atoms are searched for.  A row has K, the seed, the worst sqrt(n) sd, the divergences of the nearest maximum that
-is far from the truth (D_2 of at least 0.3) and of the nearest of all others, the Good-Turing estimate of the share of
+For d = 1 and d = 2 covariates and K = 2 and 3 classes, truths are those of `random_truth` (seed 1000 (d - 1) + 100 K +
+number).  For each the maxima of the expected log-likelihood with k = 3 atoms are searched for.  A row has d, K, the
+seed, the worst sqrt(n) sd, the divergences of the nearest maximum that is far from the truth (D_2 of at least 0.3;
+infinite if none is nearer than 2e-5) and of the nearest of all others, the Good-Turing estimate of the share of
 starts that would end in a maximum not seen, and the truth's coordinates (`MixingMeasure.to_vector`).  A search over
-truths is the same: take the row with the largest divergence.  A quarter to half an hour on one core.  With a first
-number above 0 the file is kept and goes on from there.
+truths is the same: take the row with the largest divergence.  Truths that are in the file are left; a quarter of an
+hour on one core for d = 1, and for d = 2 as well, where the nodes are a grid and the starts are few.
 """
 
 import os
@@ -25,29 +26,40 @@ import logitmoe as lm
 from replication.population import Population, population_maxima, random_truth
 
 THETA = lm.Theta(3.0, 10.0, 10.0, 10.0)
-DESIGN = lm.uniform_design(-3, 3, nodes=48, panels=1)
+FILE = Path(__file__).parents[1] / "book" / "data" / "onset.csv"
+HEADER = ["d", "K", "seed", "worst", "far", "other", "unseen", "truth"]
+PLAN = {1: (40, 1000, 48), 2: (20, 100, 16)}  # of each d: truths for each K, starts, nodes for a covariate
 
 
-def row(K: int, number: int, starts: int) -> list:
+def row(d: int, K: int, seed: int) -> list:
     """One truth's row."""
-    seed = 100 * K + number
+    _, starts, p = PLAN[d]
     rng = np.random.default_rng(seed)
-    truth = random_truth(K, rng, theta=THETA)
-    found = population_maxima(Population(truth, 3, theta=THETA), rng, starts=starts)
-    worst = lm.standard_errors(truth, DESIGN).max()
+    truth = random_truth(K, rng, d=d, theta=THETA, p=p)
+    population = Population(truth, 3, theta=THETA, p=p)
+    found = population_maxima(population, rng, starts=starts)
+    worst = lm.standard_errors(truth, population.design()).max()
     vector = " ".join(f"{v:.6f}" for v in truth.to_vector())
     ends = [f"{v:.4e}" for v in (found.nearest, found.nearest_other)]
-    return [K, seed, f"{worst:.1f}", *ends, f"{found.unseen:.4f}", vector]
+    return [d, K, seed, f"{worst:.1f}", *ends, f"{found.unseen:.4f}", vector]
+
+
+def main(dimensions):
+    """Add what the file does not have."""
+    if not FILE.exists():
+        FILE.write_text(",".join(HEADER) + "\n")
+    with open(FILE, newline="") as file:
+        there = {(int(old["d"]), int(old["seed"])) for old in csv.DictReader(file)}
+    with open(FILE, "a", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        for d in dimensions:
+            for number in range(PLAN[d][0]):
+                for K in (2, 3):
+                    seed = 1000 * (d - 1) + 100 * K + number
+                    if (d, seed) not in there:
+                        writer.writerow(row(d, K, seed))
+                        file.flush()
 
 
 if __name__ == "__main__":
-    given = [int(v) for v in sys.argv[1:]]
-    truths, starts, first = (*given, *(40, 500, 0)[len(given) :])
-    with open(Path(__file__).parents[1] / "book" / "data" / "onset.csv", "a" if first else "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if not first:
-            writer.writerow(["K", "seed", "worst", "far", "other", "unseen", "truth"])
-        for number in range(first, truths):
-            for K in (2, 3):
-                writer.writerow(row(K, number, starts))
-                file.flush()
+    main([int(v) for v in sys.argv[1:]] or sorted(PLAN))

@@ -5,8 +5,9 @@
 Six cases of the chapter on the MLE, k = 3: designs I, II and III with the gates x and tanh, n = 10^8.  Each sample is
 maximised from the chapter's starts for designs I and III (maxima of the population, splits, small atoms, random ones),
 and then by L-BFGS-B, with gradients written here anew, from random starts (standard deviation 2), from starts near the
-truth, and from the book's estimate moved by 0.05.  Printed: the largest gain of L-BFGS-B over the book's estimate in
-nats, and how many are above 0.01.
+truth, and from the book's estimate moved by 0.05.  Of each case the samples, those in which L-BFGS-B leads by more than
+0.01 nats, and its largest gain over the book's estimate in nats are a row of book/data/second_maximiser.csv, which the
+chapter quotes.  Five minutes on one core.
 """
 
 import os
@@ -14,6 +15,7 @@ import os
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
+import csv
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +37,7 @@ TRUTHS = {
     "III": ([0.456, 0.5, -3.701, 1.677, -2.061, 3.22, 5.481, -4.374, -3.934, 1.333], 3),
 }
 THETA, N = lm.Theta(3.0, 10.0, 10.0, 10.0), 10**8
-FILE, NAMES = Path(__file__).parents[1] / "book" / "data" / "maxima.csv", {"identity": "x", "tanh": "tanh"}
+FOLDER, NAMES = Path(__file__).parents[1] / "book" / "data", {"identity": "x", "tanh": "tanh"}
 
 
 def loss_and_gradient(v, x, M, counts, k, K, reference):
@@ -78,6 +80,7 @@ def second(data, r, gate, best, starts, rng):
 
 if __name__ == "__main__":
     samples, starts = (int(v) for v in (sys.argv[1:] + ["20", "12"][len(sys.argv) - 1 :]))
+    rows = []
     for design, (v, K) in TRUTHS.items():
         for gate in NAMES:
             truth = lm.MixingMeasure.from_vector(v, 2, K, 1)
@@ -86,13 +89,14 @@ if __name__ == "__main__":
             how = dict(sizes=(N,), replications=samples, theta=THETA, max_iter=600, seed=77, keep=32, close_starts=32)
             study = Study(design, truth, 3, gate, extra=lm.MixingMeasure.concatenate(local), **how)
             key = design, NAMES[gate]
-            found = verified_maxima(study.population, read_maxima(FILE, {key: study.population})[key])
+            found = verified_maxima(study.population, read_maxima(FOLDER / "maxima.csv", {key: study.population})[key])
             study = replace(study, maxima=found)
             result, rng = run_studies([study], executor=SerialExecutor())[0], np.random.default_rng(2)
             data = study.samples(N)
             gains = [second(data[i], result, study.gate, result.best[0, i], starts, rng) for i in range(samples)]
             better = sum(gain > 0.01 for gain in gains)
-            print(
-                f"design {design}, {gate}: largest gain {max(gains):.4f} nats, {better} of {samples} above 0.01",
-                flush=True,
-            )
+            rows.append([*key, samples, better, f"{max(gains):.4f}"])
+            print(*rows[-1], flush=True)
+    with open(FOLDER / "second_maximiser.csv", "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([["design", "gate", "samples", "above", "gain"], *rows])

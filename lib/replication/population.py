@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from logitmoe.checks import as_count, as_generator, message
+from logitmoe.data import WeightedPoints
 from logitmoe.divergences import uniform_design
 from logitmoe.fitting import random_start
 from logitmoe.gates import Gate, as_gate, identity
@@ -25,11 +26,11 @@ from logitmoe.measure import DEFAULT_THETA, MixingMeasure, Theta
 from logitmoe.model import density
 from logitmoe.newton import log_likelihood_difference, mle
 
-from .samples import expected
 from .starts import cells_in_turn, near_truth
 
 __all__ = [
     "FAR",
+    "LARGEST",
     "SAME",
     "Maxima",
     "Population",
@@ -63,14 +64,14 @@ class Population:
     Parameters
     ----------
     truth : MixingMeasure
-        Without batch axes, d = 1.
+        Without batch axes.
     k : int
         Number of atoms of the fit.
     gate : Gate, str or callable, default identity
     domain : tuple of float, default (-3, 3)
-        X is uniform on it.
+        Each covariate is uniform on it.
     p : int, default 48
-        Gauss-Legendre nodes that stand for X.
+        Gauss-Legendre nodes that stand for a covariate.
     theta : Theta
         The parameter set, in the gauge in which the last atom has beta0 = 0 and beta1 = 0.
     """
@@ -83,15 +84,20 @@ class Population:
     theta: Theta = DEFAULT_THETA
 
     def __post_init__(self) -> None:
-        if not isinstance(self.truth, MixingMeasure) or self.truth.batch_shape != () or self.truth.d != 1:
-            raise ValueError(message("truth", "one MixingMeasure with d = 1", f"{self.truth}", "index it first"))
+        if not isinstance(self.truth, MixingMeasure) or self.truth.batch_shape != ():
+            raise ValueError(message("truth", "one MixingMeasure", f"{self.truth}", "index it first"))
         if as_count(self.k, "k") < self.truth.k:
             raise ValueError(message("k", f"at least k* = {self.truth.k}", self.k, "fit no fewer experts"))
         object.__setattr__(self, "gate", as_gate(self.gate))
 
     def data(self):
         """The expected weights of the classes at the nodes, of sum 1."""
-        return expected(self.truth, 1.0, domain=self.domain, gate=self.gate, p=self.p)
+        design = self.design()
+        return WeightedPoints(design.points, density(self.truth, design.points, self.gate) * design.weights)
+
+    def design(self):
+        """The nodes and their weights."""
+        return uniform_design(*self.domain, d=self.truth.d, nodes=self.p, panels=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,16 +174,16 @@ def recombinations(population: Population, rng: np.random.Generator, size: int, 
     MixingMeasure, batch shape (size,)
     """
     rng, truth, k = as_generator(rng), population.truth.in_gauge("last").canonical(), population.k
-    gates = np.stack([truth.beta0[:-1], truth.beta1[:-1, 0]], axis=-1)
-    experts = np.stack([truth.a[:, :-1].ravel(), truth.b[:, :-1, 0].ravel()], axis=-1)
+    gates = np.concatenate([truth.beta0[:-1, None], truth.beta1[:-1]], axis=-1)
+    experts = np.concatenate([truth.a[..., None], truth.b], axis=-1)[:, :-1].reshape(-1, 1 + truth.d)
     lines = np.concatenate([gates, experts])
     i, j = np.triu_indices(len(lines), 1)
-    pool = np.concatenate([lines, lines, lines[i] + lines[j], lines[i] - lines[j], np.zeros((2, 2))])
+    pool = np.concatenate([lines, lines, lines[i] + lines[j], lines[i] - lines[j], np.zeros((2, 1 + truth.d))])
 
     def draw(*shape):
         chosen = pool[rng.integers(len(pool), size=shape)] * rng.choice([-1.0, 1.0], size=(*shape, 1))
-        wild = 2.0 * rng.standard_normal((*shape, 2))
-        return np.where(rng.random((*shape, 1)) < 0.25, wild, chosen) + sd * rng.standard_normal((*shape, 2))
+        wild = 2.0 * rng.standard_normal((*shape, 1 + truth.d))
+        return np.where(rng.random((*shape, 1)) < 0.25, wild, chosen) + sd * rng.standard_normal(wild.shape)
 
     gate, expert = draw(size, k), draw(size, k, truth.K)
     gate[:, -1], expert[:, :, -1] = 0.0, 0.0
@@ -203,7 +209,7 @@ def population_starts(population: Population, rng: np.random.Generator, size: in
     wide = size // 4
     counts = [size // 8, wide, wide // 2]
     parts = [
-        random_start(k, truth.K, 1, rng, size=count, sd=sd, theta=theta)
+        random_start(k, truth.K, truth.d, rng, size=count, sd=sd, theta=theta)
         for count, sd in zip(counts, (1.0, 2.0, 4.0), strict=True)
     ]
     near = size // 8
@@ -339,7 +345,7 @@ def read_maxima(path, populations: dict) -> dict:
         if not own:
             raise ValueError(message("path", f"maxima of {design}, {gate}", "none", "run benchmarks/maxima.py"))
         vectors = np.array([row["vector"].split() for row in own], dtype=float)
-        G = MixingMeasure.from_vector(vectors, population.k, population.truth.K, 1)
+        G = MixingMeasure.from_vector(vectors, population.k, population.truth.K, population.truth.d)
         divergence, hits = (np.array([row[name] for row in own], dtype=float) for name in ("divergence", "hits"))
         counts = int(own[0]["starts"]), int(own[0]["unfinished"])
         found[design, gate] = Maxima(G, divergence, np.full(len(own), np.nan), hits.astype(int), *counts)
@@ -382,31 +388,36 @@ def verified_maxima(population: Population, stored: Maxima, *, max_iter: int = 6
     return replace(stored, measure=end.measure, divergence=divergence, loss=_loss(end.measure, truth))
 
 
-def random_truth(K: int, rng: np.random.Generator, *, worst: float = 60.0, theta: Theta, p: int = 48):
-    """A random truth with two atoms in Regime 1 that is well-conditioned, X uniform on [-3, 3], standard gate.
+def random_truth(K: int, rng: np.random.Generator, *, d: int = 1, worst: float = 60.0, theta: Theta, p: int = 48):
+    """A random truth with two atoms in Regime 1 that is well-conditioned, X uniform on [-3, 3]^d, standard gate.
 
     Parameters
     ----------
     K : int
         Number of classes.
     rng : numpy.random.Generator
+    d : int
+        Number of covariates.
     worst : float
         The largest standard error of a parameter, times sqrt(n), at k = 2 is below this; other draws are rejected.
     theta : Theta
     p : int
-        Nodes.
+        Nodes for a covariate.
 
     Returns
     -------
     MixingMeasure
-        beta0 uniform on [-1, 1], beta1 on [-3, -0.5] and [0.5, 3], a and b on [-6, 6] and [-5, 5].
+        beta0 uniform on [-1, 1], beta1 on [-3, -0.5] and [0.5, 3], a and b on [-6, 6] and [-5, 5].  For d > 1 the
+        direction of beta1 is uniform, and the entries of b are divided by the root of d: logits spread as for d = 1.
     """
-    rng, design = as_generator(rng), uniform_design(-3, 3, nodes=p, panels=1)
+    rng, design = as_generator(rng), uniform_design(-3, 3, d=d, nodes=p, panels=1)
     while True:
-        gate = [rng.uniform(-1, 1), rng.uniform(0.5, 3) * rng.choice([-1, 1])]
+        beta0, size = rng.uniform(-1, 1), rng.uniform(0.5, 3)
+        direction = rng.choice([-1, 1], 1) if d == 1 else rng.standard_normal(d)
         free = 2 * (K - 1)
-        v = np.concatenate([gate, rng.uniform(-6, 6, free), rng.uniform(-5, 5, free)])
-        truth = MixingMeasure.from_vector(v, 2, K, 1)
+        experts = rng.uniform(-6, 6, free), rng.uniform(-5, 5, free * d) / np.sqrt(d)
+        v = np.concatenate([[beta0], size * direction / np.linalg.norm(direction), *experts])
+        truth = MixingMeasure.from_vector(v, 2, K, d)
         if np.linalg.cond(fisher_information(truth, design)) > 1e10:
             continue
         if standard_errors(truth, design).max() < worst and theta.contains(truth):
