@@ -232,3 +232,26 @@ def test_the_text_has_the_counts_of_the_records():
             assert len(gains) == 10
             counts = f"| {sum(g >= 0.0 for g in gains)} of 10 | {sum(gains):.0f} |"
             assert counts in text, f"{name} {k}: {counts}"
+
+
+def test_the_table_of_held_out_scores_is_that_of_the_records():
+    text = (FOLDER / "real" / "README.md").read_text(encoding="utf-8")
+    scores = {(r["data"], r["k"], r["penalty"]): float(r["held_out"]) for r in record("held_out")}
+    choice = {r["data"]: float(r["held_out"]) for r in record("peers_held_out")}
+    flexmix = {}
+    for r in record("flexmix_held_out"):
+        if r["held_out"] != "NA":
+            flexmix[r["data"]] = max(float(r["held_out"]), flexmix.get(r["data"], -np.inf))
+    names = list(dict.fromkeys(name for name, *_ in scores))
+    base = {name: scores[name, "1", "none"] for name in names}
+    for name in names:
+        values = [base[name], *(scores[name, k, "default"] for k in ("2", "by BIC", "by AIC"))]
+        others = ((choice, "not finished"), (flexmix, "none"))
+        words = [f"{v:.1f}" for v in values] + [f"{v[name]:.1f}" if name in v else none for v, none in others]
+        assert f"| {name} | {' | '.join(words)} |".replace("-", "−") in text, name
+    for k in ("2", "by BIC", "by AIC"):
+        ours = {name: scores[name, k, "default"] for name in names}
+        above = [{name: ours[name] >= theirs[name] for name in theirs} for theirs in (base, flexmix, choice)]
+        all_three = sum(all(each.get(name, True) for each in above) for name in names)
+        counts = " | ".join(f"{sum(each.values())} of {len(each)}" for each in above)
+        assert f"| {k} | {counts} | {all_three} of 10 |" in text
