@@ -199,3 +199,64 @@ def test_the_peers_maximise_the_same_function(peers, K):
     for G in (start[0], start[1]):
         value = float(lm.log_likelihood(G, data) - penalty.value(G))
         assert -float(minus(torch.tensor(G.to_vector()))) == pytest.approx(value, rel=1e-12)
+
+
+def record(name):
+    with open(FOLDER / "real" / f"{name}.csv", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_one_expert_is_mnlogit_where_the_maximum_exists(peers):
+    pytest.importorskip("statsmodels")
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(300, 3))
+    _, y = lm.sample(lm.random_start(1, 3, 3, rng), 300, rng, covariates=x)
+    (row,) = peers.mnlogit_rows("drawn", x, y, None)
+    (apart,) = peers.mnlogit_rows("separated", x, np.where(x[:, 0] > 0.0, 1, 2), None)
+    rows = [dict(zip(peers.HEADERS["mnlogit"], values, strict=True)) for values in (row, apart)]
+    assert rows[0]["parameters"] == 8 and "separation" in rows[1]["fit_says"] and not rows[1]["errors_apart"]
+    for row in [rows[0], *(row for row in record("peers_mnlogit") if "separation" not in row["fit_says"])]:
+        assert row["fit_says"] == row["mnlogit_says"] == "converged True"
+        assert abs(float(row["above_mnlogit"])) < 1e-8
+        assert float(row["coefficients_apart"]) < 1e-6 and float(row["errors_apart"]) < 1e-6
+
+
+def test_the_text_has_the_counts_of_the_records():
+    text = (FOLDER / "real" / "README.md").read_text(encoding="utf-8")
+    exists = [row["data"] for row in record("peers_mnlogit") if "separation" not in row["fit_says"]]
+    assert f"on {len(exists)} of the ten" in text and len(record("peers_mnlogit")) == 10
+    seeds = [{(r["k"], r["seed"]): float(r["log_likelihood"]) for r in record(f"{by}seeds")} for by in ("", "flexmix_")]
+    assert seeds[0].keys() == seeds[1].keys() and len(seeds[0]) == 40
+    ours, theirs = ([[one[k, str(seed)] for seed in range(1, 21)] for k in "23"] for one in map(dict, seeds))
+    both = " and ".join(f"{count} of 20" for count in np.greater_equal(ours, theirs).sum(axis=1))
+    assert f"in {both} pairs" in text
+    for name in ("held_out", "held_out_other_folds"):
+        rows = [row for row in record(name) if row["gain"]]
+        for k in ("1", "2", "by BIC", "by AIC"):
+            gains = [float(row["gain"]) for row in rows if row["k"] == k]
+            assert len(gains) == 10
+            counts = f"| {sum(g >= 0.0 for g in gains)} of 10 | {sum(gains):.0f} |"
+            assert counts in text, f"{name} {k}: {counts}"
+
+
+def test_the_table_of_held_out_scores_is_that_of_the_records():
+    text = (FOLDER / "real" / "README.md").read_text(encoding="utf-8")
+    scores = {(r["data"], r["k"], r["penalty"]): float(r["held_out"]) for r in record("held_out")}
+    choice = {r["data"]: float(r["held_out"]) for r in record("peers_held_out")}
+    flexmix = {}
+    for r in record("flexmix_held_out"):
+        if r["held_out"] != "NA":
+            flexmix[r["data"]] = max(float(r["held_out"]), flexmix.get(r["data"], -np.inf))
+    names = list(dict.fromkeys(name for name, *_ in scores))
+    base = {name: scores[name, "1", "none"] for name in names}
+    for name in names:
+        values = [base[name], *(scores[name, k, "default"] for k in ("2", "by BIC", "by AIC"))]
+        others = ((choice, "not finished"), (flexmix, "none"))
+        words = [f"{v:.1f}" for v in values] + [f"{v[name]:.1f}" if name in v else none for v, none in others]
+        assert f"| {name} | {' | '.join(words)} |".replace("-", "−") in text, name
+    for k in ("2", "by BIC", "by AIC"):
+        ours = {name: scores[name, k, "default"] for name in names}
+        above = [{name: ours[name] >= theirs[name] for name in theirs} for theirs in (base, flexmix, choice)]
+        all_three = sum(all(each.get(name, True) for each in above) for name in names)
+        counts = " | ".join(f"{sum(each.values())} of {len(each)}" for each in above)
+        assert f"| {k} | {counts} | {all_three} of 10 |" in text

@@ -294,8 +294,8 @@ MUTATIONS = tuple(
         (
             "fitted: which classes",
             LOGIT + "fitted.py",
-            "{s + 1} is {v}",
-            "{s} is {v}",
+            "{s} is {self.classes[s - 1]}",
+            "{s - 1} is {self.classes[s - 1]}",
             T + "fitting.py -k separation",
         ),
         (

@@ -1,10 +1,10 @@
-# flexmix on the data sets of datasets.py: Rscript flexmix.R FOLDER likelihood|held_out NAME...
-# The best log-likelihood of STARTS random starts, or the held-out log score in five folds, for k = 2 and 3.
-# Lines are appended to FOLDER/flexmix_likelihood.csv or FOLDER/flexmix_held_out.csv.
+# flexmix on the data sets of datasets.py: Rscript flexmix.R FOLDER likelihood|seeds|held_out NAME...
+# The best log-likelihood of STARTS random starts, the same for each of SEEDS seeds, or the held-out log score in five
+# folds, for k = 2 and 3.  Lines are appended to FOLDER/flexmix_likelihood.csv, and so on.
 suppressPackageStartupMessages({library(flexmix); library(nnet)})
 arguments <- commandArgs(trailingOnly = TRUE)
 folder <- arguments[1]; what <- arguments[2]; sets <- arguments[-(1:2)]
-STARTS <- 5L  # as in ours.py
+STARTS <- 5L; SEEDS <- 20L  # as in ours.py
 FOLD_STARTS <- 2L
 
 one_fit <- function(data, k, K, terms) {
@@ -69,6 +69,15 @@ likelihood <- function(name, data, k, K, terms) {
     check = sprintf("%.9g", check), seconds = sprintf("%.1f", seconds)))
 }
 
+seeds <- function(name, data, k, K, terms) {
+  for (seed in seq_len(SEEDS)) {
+    set.seed(seed)
+    full <- best_of(data, k, K, terms, STARTS)
+    value <- if (is.null(full$fit)) NA else sprintf("%.9g", full$fit@logLik)
+    append(data.frame(data = name, k = k, seed = seed, starts = STARTS, failed = full$failed, log_likelihood = value))
+  }
+}
+
 held_out <- function(name, data, k, K, terms, fold) {
   score <- 0; lost <- 0
   for (f in 0:4) {
@@ -86,7 +95,8 @@ for (name in sets) for (k in 2:3) {
   set.seed(12)
   data <- read.csv(file.path(folder, paste0(name, ".csv"))); fold <- data$fold; data$fold <- NULL
   K <- max(data$y); terms <- paste(setdiff(names(data), "y"), collapse = " + ")
-  if (what == "likelihood") likelihood(name, data, k, K, terms) else held_out(name, data, k, K, terms, fold)
+  if (what == "held_out") held_out(name, data, k, K, terms, fold)
+  else (if (what == "seeds") seeds else likelihood)(name, data, k, K, terms)
 }
 packages <- c("flexmix", "nnet", "MASS")
 versions <- c(as.character(getRversion()), sapply(packages, function(p) as.character(packageVersion(p))))

@@ -1,7 +1,10 @@
-"""Other Python programs on the data sets of datasets.py: python peers.py FOLDER one|two|choice|held_out [NAME...]
+"""Other Python programs on the data sets of datasets.py: python peers.py FOLDER KIND [NAME...]
 
 Each needs packages that the project does not: give it an environment of its own, with lib/ on PYTHONPATH.
 
+mnlogit: one expert without a penalty, and statsmodels' MNLogit with its defaults, against the same class; where the
+maximum exists the largest difference of a coefficient, in standard errors, and of a standard error, relative, observed
+information both (statsmodels).
 one: one expert with the default penalty of the slopes, and scikit-learn's LogisticRegression (scikit-learn).
 two: two experts with the default penalty from the same 8 random starts, by `mle` and by PyTorch's L-BFGS with automatic
 derivatives, and `fit` with starts of its own (torch; `pip install torch==2.13.0`).
@@ -17,6 +20,7 @@ timed in turn, and the least counts. Lines are appended to FOLDER/peers_one.csv,
 import os
 import sys
 import time
+import warnings
 from pathlib import Path
 
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -24,13 +28,14 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np
 
-from logitmoe import MixingMeasure, Ridge, WeightedPoints, default_penalty, fit, mle, random_start
+from logitmoe import MixingMeasure, Ridge, Table, WeightedPoints, default_penalty, fit, mle, random_start
 from logitmoe.model import log_likelihood
 
 sys.path.insert(0, str(Path(__file__).parent))
 from ours import FAIR, LEAST, STARTS, append_rows
 
 RANDOM, REPEATS, AGREE = 8, 3, 1e-3
+SEPARATION = "separation"
 
 
 def timed(methods, repeats):
@@ -75,6 +80,30 @@ def one_rows(name, x, y, fold):
         value = found.objective if method == "fit" else log_likelihood(found, data) - penalty.value(found)
         ratio = seconds[method] / seconds["fit"]
         yield [name, method, f"{value:.6f}", f"{seconds[method]:.4f}", f"{ratio:.3g}"]
+
+
+def mnlogit_rows(name, x, y, fold):
+    import statsmodels.api as sm
+
+    table = Table(classes=[*range(2, int(y.max()) + 1), 1])  # theirs is against the first class
+    ours = fit(x, y, 1, rng=np.random.default_rng(12), penalty=Ridge(), table=table)
+    with warnings.catch_warnings(record=True) as caught, np.errstate(all="warn"):
+        warnings.simplefilter("always")
+        theirs = sm.MNLogit(y - 1, sm.add_constant(x)).fit(disp=0)
+    named = sorted({warning.category.__name__ for warning in caught})
+    said = "; ".join([f"converged {bool(theirs.mle_retvals['converged'])}", *named])
+    values = [f"{ours.log_likelihood:.6f}", f"{ours.log_likelihood - theirs.llf:.1e}"]
+    apart = ["", ""]
+    if SEPARATION not in _said(ours):
+        mine = ours.coefficients()
+        estimates, errors = (np.asarray(v).T.ravel() for v in (theirs.params, theirs.bse))
+        apart = [f"{np.abs(v).max():.1e}" for v in ((estimates - mine.estimate) / mine.error, errors / mine.error - 1)]
+    yield [name, ours.parameters, _said(ours), said, *values, *apart]
+
+
+def _said(fitted):
+    """What a fit says of itself: whether it converged, and whether it names a separation."""
+    return f"converged {fitted.converged}" + f"; {SEPARATION}" * any(SEPARATION in note for note in fitted.notes)
 
 
 # -- two experts -------------------------------------------------------------------------------------------------
@@ -178,8 +207,7 @@ def choice_rows(name, x, y, fold):
     }
     results, seconds = timed(methods, 1)
     ours, theirs = results.values()
-    said = f"converged {ours.converged}; {'separation' if any('separation' in v for v in ours.notes) else ''}"
-    yield [name, "fit", f"{ours.log_likelihood:.6f}", said.strip("; "), f"{seconds['fit']:.2f}", 1]
+    yield [name, "fit", f"{ours.log_likelihood:.6f}", _said(ours), f"{seconds['fit']:.2f}", 1]
     value = float(theirs.loglik(choices(x, y, K)[0]))
     ratio = seconds["lcl-choice"] / seconds["fit"]
     said = f"converged {bool(theirs.converged)}"
@@ -187,22 +215,25 @@ def choice_rows(name, x, y, fold):
 
 
 def held_out_rows(name, x, y, fold):
-    K, score = int(y.max()), np.empty(len(y))
+    K, score, converged, begun = int(y.max()), np.empty(len(y)), 0, time.process_time()
     for f in range(fold.max() + 1):
         out = fold == f
         found = choice_fit(x[~out], y[~out], K)
+        converged += bool(found.converged)
         each = found.loglik(choices(x[out], y[out], K)[0], per_panel=True)
         score[out] = np.maximum(each.sort("panel")["log_likelihood"].to_numpy(), LEAST)
-    yield [name, "lcl-choice", f"{score.sum():.4f}"]
+    yield [name, "lcl-choice", f"{score.sum():.4f}", converged, f"{time.process_time() - begun:.0f}"]
 
 
+FIRST = ["data", "parameters", "fit_says", "mnlogit_says", "log_likelihood", "above_mnlogit"]
 HEADERS = {
+    "mnlogit": [*FIRST, "coefficients_apart", "errors_apart"],
     "one": ["data", "method", "objective", "seconds", "times_fit"],
     "two": ["data", "method", "objective", "starts_at_best", "seconds", "times_fit"],
     "choice": ["data", "method", "log_likelihood", "says", "seconds", "times_fit"],
-    "held_out": ["data", "method", "held_out"],
+    "held_out": ["data", "method", "held_out", "folds_converged", "seconds"],
 }
-ROWS = {"one": one_rows, "two": two_rows, "choice": choice_rows, "held_out": held_out_rows}
+ROWS = {"mnlogit": mnlogit_rows, "one": one_rows, "two": two_rows, "choice": choice_rows, "held_out": held_out_rows}
 
 if __name__ == "__main__":
     append_rows("peers", HEADERS, ROWS)

@@ -132,8 +132,9 @@ def as_covariates(x, name="x", d=None):
         remedy = "give one row for each point and one column for each covariate"
         raise ValueError(message(name, expected, f"shape {array.shape}", remedy))
     if array.size == 0:
+        expected = "at least one covariate" if array.shape[0] else "at least one point"
         remedy = "check the filter that left no data"
-        raise ValueError(message(name, "at least one point", f"shape {array.shape}", remedy))
+        raise ValueError(message(name, expected, f"shape {array.shape}", remedy))
     return array
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -24,6 +25,8 @@ __all__ = ["AGREE", "FittedModel", "Run"]
 AGREE = 1e-3
 #: Points from which a fit does not look for separation.
 SEPARATION_POINTS = 20_000
+#: Classes up to which a note about their numbers has all of their labels.
+FEW_CLASSES = 8
 _KIND = "logitmoe.FittedModel"
 
 
@@ -122,10 +125,17 @@ class FittedModel:
             return self.remarks
         found = separations(self.standard, self.result.data, self.units.gate(self.gate))
         remedy = "only the penalty keeps it finite" if self.penalty else "the maximum is at infinity: give a penalty"
-        plain = self.classes == tuple(range(1, len(self.classes) + 1))
-        key = "" if plain else f" (class {', '.join(f'{s + 1} is {v}' for s, v in enumerate(self.classes))})"
-        words = [f"separation, {separation.words(self.names)}{key}; {remedy}" for separation in found]
-        return (*self.remarks, *words)
+        words = [separation.words(self.names) for separation in found]
+        return (*self.remarks, *(f"separation, {text}{self._key(text)}; {remedy}" for text in words))
+
+    def _key(self, text: str) -> str:
+        """Which labels the numbers of the classes stand for: all, or if there are many those in a text."""
+        K = len(self.classes)
+        if self.classes == tuple(range(1, K + 1)):
+            return ""
+        named = {int(number) for number in re.findall(r"(?<![\w.+-])\d+(?![\w.])", text)}
+        shown = [s for s in range(1, K + 1) if K <= FEW_CLASSES or s in named]
+        return f" (class {', '.join(f'{s} is {self.classes[s - 1]}' for s in shown)})"
 
     # -- coefficients ----------------------------------------------------------------------------------------
 
@@ -199,15 +209,27 @@ class FittedModel:
 
     def responsibilities(self, x, y) -> np.ndarray:
         """Probabilities of the experts, (n, k), given covariates and labels (n,)."""
-        position = [self.classes.index(label) for label in np.asarray(y).tolist()]
         r = responsibilities(self.standard, self._standardised(x), self.units.gate(self.gate))
+        position = self._positions(y, r.shape[-1])
         return r[:, position, np.arange(len(position))].T
 
     def log_score(self, x, y) -> np.ndarray:
         """Log-probabilities, (n,), of labels that were seen at covariates: held out, how well the fit predicts."""
-        position = [self.classes.index(label) for label in np.asarray(y).tolist()]
-        probability = self.predict_proba(x)[np.arange(len(position)), position]
-        return np.log(np.maximum(probability, np.finfo(float).tiny))
+        probability = self.predict_proba(x)
+        seen = probability[np.arange(len(probability)), self._positions(y, len(probability))]
+        return np.log(np.maximum(seen, np.finfo(float).tiny))
+
+    def _positions(self, y, n: int) -> list[int]:
+        """The places among the classes of n labels."""
+        labels, listed = np.asarray(y).tolist(), {label: s for s, label in enumerate(self.classes)}
+        if not isinstance(labels, list) or len(labels) != n:
+            got = len(labels) if isinstance(labels, list) else repr(labels)
+            raise ValueError(message("y", f"{n} labels, one for each row of x", got, "make the two agree"))
+        for i, label in enumerate(labels):
+            if label not in listed:
+                expected, got = f"labels among {', '.join(map(str, self.classes))}", f"{label!r} at index {i}"
+                raise ValueError(message("y", expected, got, "name all classes in the fit, Table(classes=...)"))
+        return [listed[label] for label in labels]
 
     def _standardised(self, x) -> np.ndarray:
         return self.units.standardise(as_matrix(x, self.names)[0])
@@ -249,6 +271,8 @@ class FittedModel:
         return "\n".join(lines)
 
     def _starts(self) -> str:
+        if self.k == 1:
+            return "starts: one is enough, the problem is concave"
         counts = {}
         for run in self.runs:
             kind = run.origin.split(" ")[0]
@@ -337,7 +361,13 @@ class FittedModel:
             notes.append(f"on the boundary of {result.theta}: the maximum may be at infinity")
         if result.missing_classes.any():
             missing = ", ".join(str(sample.classes[s]) for s in np.flatnonzero(result.missing_classes))
-            notes.append(f"no row of class {missing}: only the penalty keeps its intercepts finite")
+            held = "only the penalty keeps its intercepts finite"
+            held = held if result.penalty.intercepts else "the maximum is at infinity: give a penalty"
+            notes.append(f"no row of class {missing}: {held}")
+        for u in np.flatnonzero((np.ptp(data.points, axis=0) == 0.0) & columns.any(axis=0)):
+            held = "only the penalty holds its coefficients, at 0"
+            held = held if result.penalty.slopes else "its coefficients are not told from the intercepts"
+            notes.append(f"column {sample.names[u]} is constant: {held}")
         return cls(
             measure=units.to_x(G), standard=G, units=units, gate=gate, names=sample.names, classes=sample.classes,
             columns=columns, log_likelihood=float(result.log_likelihood), n=n, parameters=parameters,

@@ -82,7 +82,7 @@ class Units:
         """The gate of the fit: a map of the standardised covariates to the standardised values of M."""
         if gate is identity:
             return identity
-        return Gate(gate.name, lambda z: (gate(self.shift + self.scale * z) - self.gate_shift) / self.gate_scale)
+        return Gate(gate.name, _StandardisedGate(gate, self))
 
     def to_x(self, G: MixingMeasure) -> MixingMeasure:
         """The measure, of the units of the fit, in those of the table: coefficients of M(x) and of x."""
@@ -93,6 +93,18 @@ class Units:
         """The inverse of `to_x`."""
         beta0, a = G.beta0 + G.beta1 @ self.gate_shift, G.a + G.b @ self.shift
         return MixingMeasure(beta0, G.beta1 * self.gate_scale, a, G.b * self.scale)
+
+
+@dataclass(frozen=True, eq=False)
+class _StandardisedGate:
+    """The map of :meth:`Units.gate`: not a closure, so that a fit can be pickled."""
+
+    gate: Gate
+    units: Units
+
+    def __call__(self, z):
+        U = self.units
+        return (self.gate(U.shift + U.scale * z) - U.gate_shift) / U.gate_scale
 
 
 def _moments(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +123,7 @@ def as_matrix(x, names: Sequence[str] | None = None) -> tuple[np.ndarray, tuple[
     """Covariates (n, d), from an array or a frame, and the names of the columns.
 
     With `names`, those of a fit, a frame has to have these columns; others are left out. A TypeError names a column
-    that is neither numeric nor bool.
+    that is neither numeric nor bool, a ValueError a name that two columns have.
     """
     columns = getattr(x, "columns", None)
     if columns is None or callable(columns):
@@ -122,15 +134,20 @@ def as_matrix(x, names: Sequence[str] | None = None) -> tuple[np.ndarray, tuple[
     if missing and set(names) != set(_numbered(len(names))):
         remedy = "give the frame the names of the fitted one"
         raise ValueError(message("x", f"a column {missing[0]!r}", f"columns {', '.join(labels)}", remedy))
-    parts = []
-    for name in names if names and not missing else labels:
+    if not labels:
+        raise ValueError(message("x", "at least one covariate", "a frame without columns", "choose some"))
+    parts, wanted = [], names if names and not missing else labels
+    twice = [name for name in wanted if labels.count(name) > 1]
+    if twice:
+        raise ValueError(message("x", "columns of different names", f"{twice[0]!r} twice", "rename one of them"))
+    for name in wanted:
         position = labels.index(name)
         part = np.asarray(x.iloc[:, position] if hasattr(x, "iloc") else x[columns[position]])
         if part.dtype.kind not in "biuf":
             remedy = "code it as numbers (a factor as one column of 0 and 1 for each level but one)"
             raise TypeError(message(f"x[{name!r}]", "numbers or bool", f"dtype {part.dtype}", remedy))
         parts.append(as_float_array(part, f"x[{name!r}]", ndim=1))
-    return as_covariates(np.stack(parts, axis=1) if parts else np.empty((0, 0))), tuple(names or labels)
+    return as_covariates(np.stack(parts, axis=1)), tuple(names or labels)
 
 
 def _numbered(d: int) -> list[str]:
@@ -140,6 +157,8 @@ def _numbered(d: int) -> list[str]:
 def as_columns(columns, names: Sequence[str], name: str) -> np.ndarray:
     """The columns, given by names or indices, as a mask (d,)."""
     mask = np.zeros(len(names), dtype=bool)
+    if isinstance(columns, str) or hasattr(columns, "__index__"):
+        raise TypeError(message(name, "a list of columns", repr(columns), f"pass [{columns!r}]"))
     for column in range(len(names)) if columns is None else columns:
         if isinstance(column, str) and column in names:
             mask[list(names).index(column)] = True
@@ -163,6 +182,10 @@ def _as_classes(y, classes) -> tuple[np.ndarray, tuple]:
     try:
         seen, position = np.unique(y, return_inverse=True)
     except TypeError as error:
+        absent = [i for i, label in enumerate(y.tolist()) if _is_missing(label)]
+        if absent:
+            got = f"{y[absent[0]]} at index {absent[0]}"
+            raise TypeError(message("y", "a label in every row", got, "drop the rows without one")) from error
         got = ", ".join(sorted({type(v).__name__ for v in y.tolist()}))
         raise TypeError(message("y", "labels of one type", f"labels of types {got}", "convert them to text")) from error
     if classes is not None:
@@ -177,6 +200,11 @@ def _as_classes(y, classes) -> tuple[np.ndarray, tuple]:
         remedy = "pass Table(classes=...) if the data happen to hold one class only"
         raise ValueError(message("y", "at least 2 classes", f"one class, {seen.tolist()[0]!r}", remedy))
     return position, tuple(seen.tolist())
+
+
+def _is_missing(label) -> bool:
+    """None, a NaN, or pandas' NA, which is equal to nothing, itself included, and not even unequal."""
+    return label is None or type(label).__name__ == "NAType" or (isinstance(label, float) and label != label)
 
 
 def read_table(x, y, table: Table | None = None) -> Sample:

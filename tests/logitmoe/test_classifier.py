@@ -42,6 +42,12 @@ def test_frames_labels_and_predictions():
     np.testing.assert_array_equal(same.predict_proba(frame), model.predict_proba(frame))
 
 
+def test_a_classifier_with_a_modified_gate_can_be_pickled():
+    model = SoftmaxMoEClassifier(2, gate="tanh", n_starts=QUICK, random_state=1).fit(FRAME, NAMES)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict_proba(FRAME), model.predict_proba(FRAME))
+
+
 def test_a_class_that_a_fold_lacks_keeps_its_column():
     rows = LABELS > 0
     model = SoftmaxMoEClassifier(1, classes=[0, 1, 2], n_starts=QUICK, random_state=1).fit(FRAME[rows], LABELS[rows])

@@ -1,5 +1,8 @@
 """`fit` for data: invariance to units, names and order; the result, its tables and files; the choice of k."""
 
+import copy
+import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -225,6 +228,68 @@ def test_a_frame_gives_the_names_and_a_bool_column_is_a_number():
         fitted.predict(Frame(age=X[:, 0]))
 
 
+def test_a_frame_with_two_columns_of_one_name_is_refused():
+    """The second of them was read as the first, in the fit and in the prediction, without a word."""
+    frame = Frame(age=X[:, 0], dose=X[:, 1])
+    fitted = run(frame)
+    frame.columns.append("age")
+    for call in (run, fitted.predict):
+        with pytest.raises(ValueError, match="x: expected columns of different names, got 'age' twice"):
+            call(frame)
+
+
+def test_a_fit_with_a_modified_gate_can_be_pickled_and_copied():
+    fitted = run(gate="tanh")
+    for again in (pickle.loads(pickle.dumps(fitted)), copy.deepcopy(fitted)):
+        assert str(again) == str(fitted)
+        np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
+        assert again.coefficients("sandwich").error.tolist() == fitted.coefficients("sandwich").error.tolist()
+
+
+def test_labels_that_the_fit_does_not_know_are_named():
+    for score in (REFERENCE.log_score, REFERENCE.responsibilities):
+        with pytest.raises(ValueError, match="y: expected labels among 1, 2, 3, got 7 at index 1"):
+            score(X[:2], [1, 7])
+        with pytest.raises(ValueError, match="y: expected 3 labels, one for each row of x, got 2"):
+            score(X[:3], [1, 2])
+
+
+def test_missing_labels_are_named():
+    for missing in (None, float("nan")):
+        y = np.array(["a", "b"] * 200, dtype=object)
+        y[3] = missing
+        with pytest.raises(TypeError, match=f"y: expected a label in every row, got {missing} at index 3"):
+            run(y=y)
+    with pytest.raises(TypeError, match="y: expected labels of one type, got labels of types int, str"):
+        run(y=np.array(["a", 1] * 200, dtype=object))
+
+
+def test_a_constant_column_and_a_class_without_rows_are_named_with_or_without_a_penalty():
+    x = np.column_stack([X, np.full(400, 7.0)])
+    for penalty, says in ((Ridge(0.5, 0.01), "only the penalty"), (Ridge(), "not told from the intercepts")):
+        notes = fit(x, Y > 1, 1, rng=rng(), penalty=penalty).notes
+        assert [note for note in notes if "column x3 is constant" in note and says in note]
+        seen = fit(x, Y > 1, 1, rng=rng(), penalty=penalty, table=Table(gate=[0], experts=[0, 1])).notes
+        assert not any("constant" in note for note in seen)
+    for penalty, says in ((Ridge(0.5, 0.01), "only the penalty"), (Ridge(), "the maximum is at infinity")):
+        notes = fit(X, Y, 1, rng=rng(), penalty=penalty, table=Table(classes=[4, 3, 2, 1])).notes
+        assert [note for note in notes if note.startswith("no row of class 4") and says in note]
+        assert penalty or not any("only the penalty" in note for note in notes)
+
+
+def test_of_many_classes_a_note_explains_those_that_it_names():
+    labels = np.array([f"label {i:02d}" for i in range(40)])
+    fitted = fit(np.arange(40.0), labels, 1, rng=rng())
+    (note,) = (note for note in fitted.notes if note.startswith("separation"))
+    named = [int(word) for word in re.findall(r"class (\d+) is told from (\d+)", note)[0]]
+    key = ", ".join(f"{s} is {labels[s - 1]}" for s in sorted(named))
+    assert f"(class {key})" in note and len(note) < 200
+
+
+def test_one_expert_needs_one_start():
+    assert "starts: one is enough, the problem is concave" in run(k=1).summary()
+
+
 def test_select_k_never_loses_without_a_penalty_and_tables_say_so():
     found = select_k(X, Y, range(1, 4), rng=rng(), penalty=Ridge(), starts=FEW)
     heights = [found[k].log_likelihood for k in (1, 2, 3)]
@@ -290,6 +355,14 @@ def test_wrong_tables_are_named():
         run(table=Table(weights=np.full(400, -1.0)))
     with pytest.raises(ValueError, match="gate: expected names among x1, x2"):
         run(table=Table(gate=["age"]))
+    for stray in ("x1", 0):
+        with pytest.raises(TypeError, match=f"gate: expected a list of columns, got {stray!r}"):
+            run(table=Table(gate=stray))
+    frame = Frame(age=X[:, 0])
+    frame.columns.clear()
+    for empty in (np.empty((400, 0)), frame):
+        with pytest.raises(ValueError, match="x: expected at least one covariate"):
+            run(empty, Y)
     with pytest.raises(TypeError, match="rng: expected a numpy.random.Generator"):
         fit(X, Y, 2, rng=1)
     with pytest.raises(TypeError, match="penalty: expected a Ridge"):
