@@ -28,8 +28,8 @@ from logitmoe.model import density
 
 __all__ = ["Enclosure", "enclose"]
 
-#: Margins of a logit, of a probability and, in nats, of the estimate's sum D.
-LOGIT, SHARE, NATS = 1e-9, 1e-12, 1e-6
+#: Margins of a logit, of a probability and, in nats, of the estimate's sum D: absolute, and for each point.
+LOGIT, SHARE, NATS, ROUNDING = 1e-9, 1e-12, 1e-6, 1e-15
 #: Boxes tested together, and steps of the bisection for the ends of an interval of g.
 TOGETHER, BISECTIONS = 20_000, 60
 
@@ -93,13 +93,15 @@ def enclose(
     ------
     TypeError, ValueError
         If the data or the estimate are not of this kind, the estimate is outside Theta, or a count is not positive.
+    RuntimeError
+        If the estimate itself is in no box: a check of the inequalities.
     """
     gate = as_gate(gate)
     _check(data, estimate, theta)
     nodes, boxes = as_count(nodes, "nodes", minimum=3), as_count(boxes, "boxes")
     x, M, low, high = _intervals(data, estimate, gate, min(nodes, data.m))
-    radii = np.array([theta.a, theta.b, theta.a, theta.b], dtype=float)
-    lower, upper, tested = -radii[None], radii[None], 0
+    of_gate, of_expert = theta.radii(1)
+    lower, upper, tested = -np.tile(of_expert, (1, 2)), np.tile(of_expert, (1, 2)), 0
     while 0 < len(lower) <= boxes:
         middle = (lower + upper) / 2.0
         corners = [np.array(corner) for corner in product((False, True), repeat=4)]
@@ -111,12 +113,15 @@ def enclose(
         lower, upper = lower[ordered], upper[ordered]
         tested += len(lower)
         parts = [slice(i, i + TOGETHER) for i in range(0, len(lower), TOGETHER)]
-        kept = [_gates(lower[part], upper[part], x, M, (low, high), theta) for part in parts]
+        kept = [_gates(lower[part], upper[part], x, M, (low, high), of_gate) for part in parts]
         gates, keep = np.concatenate([g for g, _ in kept]), np.concatenate([k for _, k in kept])
         lower, upper, gates = lower[keep], upper[keep], gates[keep]
     order = [0, 2, 1, 3]
     ends = [np.concatenate([gates[:, i], end[:, order]], axis=1) for i, end in enumerate((lower, upper))]
-    return Enclosure(_ordered(estimate).to_vector(), *ends, tested)
+    vector = _ordered(estimate).to_vector()
+    if not ((ends[0] <= vector + LOGIT) & (vector - LOGIT <= ends[1])).all(axis=1).any():
+        raise RuntimeError("enclose excluded the estimate itself, which cannot be: please report it")
+    return Enclosure(vector, *ends, tested)
 
 
 def _ordered(G):
@@ -133,7 +138,7 @@ def _intervals(data, estimate, gate, count):
     def behind(g):
         return total * (rel_entr(share, g) + rel_entr(1.0 - share, 1.0 - g))
 
-    allowed = behind(density(estimate, data.points, gate)[0]).sum() + NATS
+    allowed = behind(density(estimate, data.points, gate)[0]).sum() + NATS + ROUNDING * total.sum()
     ends = []
     for inside, outside in ((share, np.zeros_like(share)), (share, np.ones_like(share))):
         for _ in range(BISECTIONS):
@@ -147,9 +152,9 @@ def _intervals(data, estimate, gate, count):
     return data.points[order, 0], M[order], ends[0][order], ends[1][order]
 
 
-def _gates(lower, upper, x, M, g, theta):
+def _gates(lower, upper, x, M, g, radii):
     """Ends (B, 2, 2) of beta0 and beta1 for boxes of experts, and which boxes (B,) are not excluded."""
-    bound = theta.beta0 + theta.beta1 * np.abs(M)
+    bound = radii[0] + radii[1] * np.abs(M)
     (u_low, u_high), (v_low, v_high) = (_values(lower[:, i : i + 2], upper[:, i : i + 2], x) for i in (0, 2))
     # The mass p of atom 1: the least and the largest of p u + (1 - p) v must meet the interval of g.
     least, most = np.full_like(u_low, -SHARE), np.full_like(u_low, 1.0 + SHARE)
@@ -161,13 +166,13 @@ def _gates(lower, upper, x, M, g, theta):
         least = np.where(factor < 0.0, np.maximum(least, ratio - SHARE), least)
         keep &= ~((factor == 0.0) & (value < 0.0)).any(axis=1)
     keep &= (least <= most).all(axis=1)
-    t_low, t_high = logit(np.clip(least, expit(-bound), 1.0)), logit(np.clip(most, 0.0, expit(bound)))
+    t_low, t_high = logit(np.clip(least, 0.0, 1.0)), logit(np.clip(most, 0.0, 1.0))  # infinite ones are cut now
     t_low, t_high = np.clip(t_low, -bound, bound) - LOGIT, np.clip(t_high, -bound, bound) + LOGIT
     i, j, k = np.array(list(combinations(range(len(M)), 3))).T
     at = np.where(M[k] > M[i], (M[k] - M[j]) / np.where(M[k] > M[i], M[k] - M[i], 1.0), 0.5)
     keep &= (t_low[:, j] <= at * t_high[:, i] + (1.0 - at) * t_high[:, k]).all(axis=1)
     keep &= (t_high[:, j] >= at * t_low[:, i] + (1.0 - at) * t_low[:, k]).all(axis=1)
-    gates = _lines(t_low, t_high, M, theta)
+    gates = _lines(t_low, t_high, M, radii)
     return gates, keep & (gates[:, 0] <= gates[:, 1]).all(axis=1)
 
 
@@ -177,16 +182,16 @@ def _values(lower, upper, x):
     return expit(lower[:, :1] + np.minimum(*slopes)), expit(upper[:, :1] + np.maximum(*slopes))
 
 
-def _lines(t_low, t_high, M, theta):
+def _lines(t_low, t_high, M, radii):
     """Ends (B, 2, 2), low and high, of intercept and slope of lines through the intervals: what pairs of them leave."""
     i, j = np.triu_indices(len(M), 1)
     i, j = i[M[j] > M[i]], j[M[j] > M[i]]
     width = M[j] - M[i]
     slope = (t_low[:, j] - t_high[:, i]) / width, (t_high[:, j] - t_low[:, i]) / width
-    low, high = np.maximum(slope[0].max(axis=1), -theta.beta1), np.minimum(slope[1].min(axis=1), theta.beta1)
+    low, high = np.maximum(slope[0].max(axis=1), -radii[1]), np.minimum(slope[1].min(axis=1), radii[1])
     turns = low[:, None] * M, high[:, None] * M
     ends = t_low - np.maximum(*turns), t_high - np.minimum(*turns)
-    beta0 = np.maximum(ends[0].max(axis=1), -theta.beta0), np.minimum(ends[1].min(axis=1), theta.beta0)
+    beta0 = np.maximum(ends[0].max(axis=1), -radii[0]), np.minimum(ends[1].min(axis=1), radii[0])
     return np.stack([np.stack([beta0[0], low], axis=-1), np.stack([beta0[1], high], axis=-1)], axis=1)
 
 
@@ -201,5 +206,5 @@ def _check(data, estimate, theta):
     if data.weights.min() < 0.0 or total.min() <= 0.0 or len(np.unique(data.points)) != data.m or data.m < 3:
         expectation = "counts, some at each of at least three different points"
         raise ValueError(message("data", expectation, "others", "merge equal points, leave out empty ones"))
-    if not theta.contains(estimate.in_gauge("last")):
+    if not theta.contains(_ordered(estimate)):
         raise ValueError(message("estimate", "a measure in Theta", "one outside", "maximise over this Theta"))

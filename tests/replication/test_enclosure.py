@@ -58,6 +58,14 @@ def test_the_rest_of_theta_is_excluded_at_the_rate_of_the_root(gate):
     assert np.diff(np.log10(bounds)) == pytest.approx([-1.0, -1.0], abs=0.2)
 
 
+@pytest.mark.parametrize("v", [[3, 10, 1, -2, -1.5, 2], [2.999, -10, 1, -2, -1.5, 2], [-3, -10, 1, -2, -1.5, 2]])
+@pytest.mark.parametrize("n", [1e8, 1e12])
+def test_a_gate_at_the_bound_is_not_lost(v, n):
+    truth = lm.MixingMeasure.from_vector(v, 2, 2, 1)
+    found = enclose(expected(truth, n, domain=(-3, 3)), truth, theta=THETA)
+    assert len(found.low) and found.farthest < 20.0
+
+
 def test_more_nodes_and_boxes_exclude_more():
     data, best = sample(10**6)
     few, more = enclose(data, best, theta=THETA, boxes=100), enclose(data, best, theta=THETA, nodes=24, boxes=8000)
@@ -78,5 +86,8 @@ def test_what_it_is_not_for_is_refused():
         enclose(signed, best)
     with pytest.raises(ValueError, match="estimate: expected a measure in Theta"):
         enclose(data, best, theta=lm.Theta.cube(0.5))
+    moved = lm.MixingMeasure(best.beta0, best.beta1, best.a + 8.0 * np.eye(2), best.b)
+    with pytest.raises(ValueError, match="estimate: expected a measure in Theta"):
+        enclose(data, moved, theta=THETA)
     with pytest.raises(ValueError, match="nodes"):
         enclose(data, best, theta=THETA, nodes=2)
