@@ -566,9 +566,9 @@ def test_covariates_of_wrong_shape(x, d):
         as_covariates(x, d=d)
 
 
-@pytest.mark.parametrize("x", [[], np.zeros((0, 2)), np.zeros((2, 0))])
-def test_no_covariates(x):
-    with pytest.raises(ValueError, match="^x: expected at least one point"):
+@pytest.mark.parametrize("x, lacking", [([], "point"), (np.zeros((0, 2)), "point"), (np.zeros((2, 0)), "covariate")])
+def test_no_covariates(x, lacking):
+    with pytest.raises(ValueError, match=f"^x: expected at least one {lacking}"):
         as_covariates(x)
 
 
