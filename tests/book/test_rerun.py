@@ -1,5 +1,6 @@
 """Running chapters again: at a smaller scale nothing is stored, and a scaled book does not pass for the book."""
 
+import os
 import re
 import subprocess
 import sys
@@ -33,7 +34,8 @@ def test_outputs_are_stored_at_the_full_scale_only(execute, tmp_path):
 
 def make(*arguments):
     command = ["make", "-n", "-W", "requirements.txt", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+    own = {name: value for name, value in os.environ.items() if name != "SCALE"}  # other tests leave one behind
+    return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 def test_a_scaled_book_has_a_stamp_of_its_own():
