@@ -225,9 +225,17 @@ def held_out_rows(name, x, y, fold):
     yield [name, "lcl-choice", f"{score.sum():.4f}", converged, f"{time.process_time() - begun:.0f}"]
 
 
-FIRST = ["data", "parameters", "fit_says", "mnlogit_says", "log_likelihood", "above_mnlogit"]
 HEADERS = {
-    "mnlogit": [*FIRST, "coefficients_apart", "errors_apart"],
+    "mnlogit": [
+        "data",
+        "parameters",
+        "fit_says",
+        "mnlogit_says",
+        "log_likelihood",
+        "above_mnlogit",
+        "coefficients_apart",
+        "errors_apart",
+    ],
     "one": ["data", "method", "objective", "seconds", "times_fit"],
     "two": ["data", "method", "objective", "starts_at_best", "seconds", "times_fit"],
     "choice": ["data", "method", "log_likelihood", "says", "seconds", "times_fit"],

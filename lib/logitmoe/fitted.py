@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,7 +15,7 @@ from .measure import FIELDS, MixingMeasure
 from .model import density, gate_log_probabilities, responsibilities
 from .newton import MLEResult
 from .penalty import Ridge
-from .separation import separations
+from .separation import Separation, separations
 from .tables import Sample, Units, as_matrix
 
 __all__ = ["AGREE", "FittedModel", "Run"]
@@ -25,8 +24,6 @@ __all__ = ["AGREE", "FittedModel", "Run"]
 AGREE = 1e-3
 #: Points from which a fit does not look for separation.
 SEPARATION_POINTS = 20_000
-#: Classes up to which a note about their numbers has all of their labels.
-FEW_CLASSES = 8
 _KIND = "logitmoe.FittedModel"
 
 
@@ -125,17 +122,13 @@ class FittedModel:
             return self.remarks
         found = separations(self.standard, self.result.data, self.units.gate(self.gate))
         remedy = "only the penalty keeps it finite" if self.penalty else "the maximum is at infinity: give a penalty"
-        words = [separation.words(self.names) for separation in found]
-        return (*self.remarks, *(f"separation, {text}{self._key(text)}; {remedy}" for text in words))
+        return (*self.remarks, *(f"separation, {one.words(self.names)}{self._key(one)}; {remedy}" for one in found))
 
-    def _key(self, text: str) -> str:
-        """Which labels the numbers of the classes stand for: all, or if there are many those in a text."""
-        K = len(self.classes)
-        if self.classes == tuple(range(1, K + 1)):
+    def _key(self, separation: Separation) -> str:
+        """Which labels the numbers of the classes that a separation names stand for."""
+        if separation.expert is None or self.classes == tuple(range(1, len(self.classes) + 1)):
             return ""
-        named = {int(number) for number in re.findall(r"(?<![\w.+-])\d+(?![\w.])", text)}
-        shown = [s for s in range(1, K + 1) if K <= FEW_CLASSES or s in named]
-        return f" (class {', '.join(f'{s} is {self.classes[s - 1]}' for s in shown)})"
+        return f" (class {', '.join(f'{s} is {self.classes[s - 1]}' for s in sorted(set(separation.named)))})"
 
     # -- coefficients ----------------------------------------------------------------------------------------
 

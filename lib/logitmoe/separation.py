@@ -59,13 +59,19 @@ class Separation:
     unseen: tuple[int, ...]
     complete: bool
 
+    @property
+    def named(self) -> tuple[int, ...]:
+        """The categories that :meth:`words` names: those without a point, and the pair that is told apart most."""
+        widest = max(self.pairs, key=lambda pair: np.abs(self._difference(pair)).max(), default=())
+        return (*self.unseen, *widest)
+
     def words(self, names=None) -> str:
         """One sentence: where, what is told from what, and by which function of the covariates of these names."""
         what, where = ("class", f"expert {self.expert}") if self.expert else ("expert", "the gate")
         unseen = f"no point of {what} {', '.join(map(str, self.unseen))}; " if self.unseen else ""
         if not self.pairs:
             return f"{where}: {unseen[:-2]}"
-        s, t = max(self.pairs, key=lambda pair: np.abs(self._difference(pair)).max())
+        s, t = self.named[-2:]
         slopes = self._difference((s, t))[1:]
         names = [f"x{u + 1}" for u in range(slopes.size)] if names is None else names
         slopes = slopes / max(np.abs(slopes).max(), np.finfo(float).tiny)

@@ -103,12 +103,9 @@ def enclose(
     of_gate, of_expert = theta.radii(1)
     lower, upper, tested = -np.tile(of_expert, (1, 2)), np.tile(of_expert, (1, 2)), 0
     while 0 < len(lower) <= boxes:
-        middle = (lower + upper) / 2.0
-        corners = [np.array(corner) for corner in product((False, True), repeat=4)]
-        lower, upper = (
-            np.concatenate([np.where(c if part else ~c, middle, end) for c in corners])
-            for part, end in ((True, lower), (False, upper))
-        )
+        middle, upwards = (lower + upper) / 2.0, np.array(list(product((False, True), repeat=4)))[:, None]
+        halves = np.where(upwards, middle, lower), np.where(upwards, upper, middle)
+        lower, upper = (half.reshape(-1, 4) for half in halves)
         ordered = lower[:, 1] <= upper[:, 3]
         lower, upper = lower[ordered], upper[ordered]
         tested += len(lower)
@@ -127,8 +124,7 @@ def enclose(
 def _ordered(G):
     """The measure with b_1 <= b_2 and the last atom's gate and class 2 at zero."""
     G = G.canonical()
-    order = np.argsort(G.b[:, 0, 0])
-    return MixingMeasure(G.beta0[order], G.beta1[order], G.a[order], G.b[order]).in_gauge("last")
+    return G.permute(np.argsort(G.b[:, 0, 0])).in_gauge("last")
 
 
 def _intervals(data, estimate, gate, count):
@@ -140,7 +136,8 @@ def _intervals(data, estimate, gate, count):
 
     allowed = behind(density(estimate, data.points, gate)[0]).sum() + NATS + ROUNDING * total.sum()
     ends = []
-    for inside, outside in ((share, np.zeros_like(share)), (share, np.ones_like(share))):
+    for end in (0.0, 1.0):
+        inside, outside = share, np.full_like(share, end)
         for _ in range(BISECTIONS):
             middle = (inside + outside) / 2.0
             good = behind(middle) <= allowed

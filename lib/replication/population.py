@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from logitmoe.checks import as_count, as_generator, message
-from logitmoe.data import WeightedPoints
 from logitmoe.divergences import uniform_design
 from logitmoe.fitting import random_start
 from logitmoe.gates import Gate, as_gate, identity
@@ -26,6 +25,7 @@ from logitmoe.measure import DEFAULT_THETA, MixingMeasure, Theta
 from logitmoe.model import density
 from logitmoe.newton import log_likelihood_difference, mle
 
+from .samples import expected
 from .starts import cells_in_turn, near_truth
 
 __all__ = [
@@ -92,12 +92,7 @@ class Population:
 
     def data(self):
         """The expected weights of the classes at the nodes, of sum 1."""
-        design = self.design()
-        return WeightedPoints(design.points, density(self.truth, design.points, self.gate) * design.weights)
-
-    def design(self):
-        """The nodes and their weights."""
-        return uniform_design(*self.domain, d=self.truth.d, nodes=self.p, panels=1)
+        return expected(self.truth, 1.0, domain=self.domain, gate=self.gate, p=self.p)
 
 
 @dataclass(frozen=True, eq=False)

@@ -132,7 +132,7 @@ def draw(G, n, rng, *, size=(), domain=(0.0, 1.0), gate=identity, p=48, method="
     sizes, shape = _as_sizes(n)
     rng = as_generator(rng)
     size = tuple(as_count(v, "size") for v in ((size,) if hasattr(size, "__index__") else size))
-    domain, gate = _as_interval(domain), as_gate(gate)
+    domain, gate = as_domain(domain, 1), as_gate(gate)
     _check_gate(gate, domain)
     if method not in ("auto", *METHODS):
         raise ValueError(message("method", f"one of auto, {', '.join(METHODS)}", f"{method!r}", "use one of these"))
@@ -165,7 +165,7 @@ def expected(G, n=1.0, *, domain=(0.0, 1.0), gate=identity, p=48):
     Parameters
     ----------
     G : MixingMeasure, batch shape (...)
-        The truth, with d = 1.
+        The truth, with d = 1, or d = 2: the nodes are then a grid, p for each covariate.
     n : float or array_like, shape (...)
         Total weights, positive; broadcast against the batch axes of G.
     domain, gate, p
@@ -191,13 +191,13 @@ def expected(G, n=1.0, *, domain=(0.0, 1.0), gate=identity, p=48):
     >>> bool(log_likelihood(TABLE_2, data) > log_likelihood(other, data))
     True
     """
-    _check_truth(G)
+    _check_truth(G, most=2)
     n = as_float_array(n, "n")
     if not (n > 0.0).all():
         raise ValueError(message("n", "positive total weights", f"{n.min()}", "use 1.0 for probabilities"))
-    domain, gate = _as_interval(domain), as_gate(gate)
+    domain, gate = as_domain(domain, G.d), as_gate(gate)
     _check_gate(gate, domain)
-    design = uniform_design(*domain[0], nodes=as_count(p, "p"), panels=1)
+    design = uniform_design(*domain.T, d=G.d, nodes=as_count(p, "p"), panels=1)
     cells = density(G, design.points, gate) * design.weights
     try:
         return WeightedPoints(design.points, n[..., None, None] * cells)
@@ -252,11 +252,11 @@ def _gaussian(n, cells, R, rng):
 
 # ------------------------------------------------------------------------------------------------------------
 # Checks
-def _check_truth(G, batch=True):
+def _check_truth(G, batch=True, most=1):
     if not isinstance(G, MixingMeasure):
         raise TypeError(message("G", "a MixingMeasure", f"a {type(G).__name__}", "build one first"))
-    if G.d != 1 or G.K < 2 or (G.batch_shape and not batch):
-        expectation = "d = 1 and K >= 2" + ("" if batch else " and no batch axes")
+    if G.d > most or G.K < 2 or (G.batch_shape and not batch):
+        expectation = f"d {'=' if most == 1 else '<='} {most} and K >= 2" + ("" if batch else " and no batch axes")
         raise ValueError(message("G", expectation, f"{G!r}", "index the batch; take one covariate"))
 
 
@@ -270,17 +270,12 @@ def _as_sizes(n):
     return sizes, array.shape
 
 
-def _as_interval(domain):
-    """A domain for d = 1, shape (1, 2)."""
-    return as_domain(domain, 1)
-
-
 def _check_gate(gate, domain):
     """Raise unless the gate is analytic on the domain, as far as its pole and its Chebyshev coefficients tell."""
     try:
         gate_coefficients(gate, domain)
     except ValueError as error:
-        expectation = f"analytic on the domain {domain[0].tolist()}"
+        expectation = f"analytic on the domain {(domain[0] if len(domain) == 1 else domain).tolist()}"
         remedy = "take another domain or gate; a raw sample works with any gate (WeightedPoints.from_labels)"
         got = f"one that is not ({error})"
         raise ValueError(message(f"gate {gate.name!r}", expectation, got, remedy)) from error

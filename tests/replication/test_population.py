@@ -81,14 +81,15 @@ def test_starts_are_in_theta_and_in_the_gauge_of_the_last_atom():
 def test_two_covariates():
     truth = random_truth(3, np.random.default_rng(5), d=2, theta=THETA, p=12)
     assert (truth.d, truth.K, truth.k) == (2, 3, 2)
-    case = Population(truth, 3, theta=THETA, p=8)
+    case, design = Population(truth, 3, theta=THETA, p=8), lm.uniform_design(-3, 3, d=2, nodes=8, panels=1)
     data = case.data()
-    assert data.m == 64 and data.total == pytest.approx(1.0)
+    np.testing.assert_array_equal(data.points, design.points)
+    np.testing.assert_allclose(data.weights, lm.density(truth, design.points) * design.weights, rtol=1e-14)
     starts = population_starts(case, np.random.default_rng(0), 16)
     assert starts.d == 2 and THETA.contains(starts).all()
     found = population_maxima(case, np.random.default_rng(0), starts=16)
     assert found.divergence[0] == 0.0 and found.hits[0] >= 1
-    assert found.divergence[1:] == pytest.approx(kullback_leibler(truth, found.measure[1:], case.design()), rel=1e-2)
+    assert found.divergence[1:] == pytest.approx(kullback_leibler(truth, found.measure[1:], design), rel=1e-2)
 
 
 def test_nearest_and_onset():

@@ -316,3 +316,5 @@ def test_expected_refuses_what_does_not_fit():
         expected(MixingMeasure.stack([TABLE_2] * 2), [1.0, 2.0, 3.0])
     with pytest.raises(ValueError, match="analytic"):
         expected(TABLE_2, gate="log_abs")
+    with pytest.raises(ValueError, match="d <= 2 and K >= 2"):
+        expected(MixingMeasure(np.zeros(2), np.zeros((2, 3)), np.zeros((2, 2)), np.zeros((2, 2, 3))))

@@ -35,7 +35,7 @@ from logitmoe.results import StoppingRule
 
 from ..jobs import run_jobs
 from ..population import Maxima, Population, recombinations
-from ..samples import draw, expected
+from ..samples import draw
 from ..starts import cells_in_turn, lightest_last, near_truth
 
 __all__ = ["Study", "StudyResult", "check_search", "equivalent_measure", "parameter_errors", "run_studies"]
@@ -558,7 +558,7 @@ def equivalent_measure(G: MixingMeasure, study: Study, *, max_iter=2000) -> tupl
     TypeError, ValueError
         As for :func:`.mle`.
     """
-    data = expected(study.truth, 1.0, domain=study.domain, gate=study.gate, p=study.p)
+    data = study.population.data()
     found = mle(data, G, gate=study.gate, theta=study.theta, tol=1e-24, max_iter=max_iter).measure
     divergence = np.abs(log_likelihood_difference(study.truth, found, data, study.gate))
     shape = divergence.shape
